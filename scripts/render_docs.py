@@ -1,0 +1,176 @@
+"""Write the tables of the documentation from the committed results.
+
+A table stands between two marks, and the first names the file and, if it is not the short one, the view:
+
+    <!-- table:results/demo-pocket.json view=attack -->
+    <!-- /table -->
+
+    python -m scripts.render_docs
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts.provenance import ROOT
+from sightguard.artifacts import read_json, write_text
+
+BLOCK = re.compile(
+    r"(?P<open><!-- table:(?P<file>\S+\.json)(?: view=(?P<view>\w+))? -->\n)(?P<body>.*?)(?P<close><!-- /table -->)",
+    re.DOTALL,
+)
+
+Results = dict[str, Any]
+
+DEFENCES = {
+    "none": "no guard",
+    "text_only_model": "text-only model (upper bound)",
+    "self_reminder": "Self-Reminder",
+    "goal_priority": "Goal Priority",
+    "vlm_guard": "**VLM-Guard**",
+    "vlm_guard_caption": "**VLM-Guard**, own caption as reference",
+}
+SETTINGS = {
+    "text_only": "text only",
+    "text_only_jailbreak": "jailbreak, text only",
+    "blank_image": "blank image",
+    "jailbreak_blank_image": "jailbreak + blank image",
+    "harm_in_picture": "harm in the picture",
+}
+REFUSALS = {
+    "benign_text": "false refusal, benign text",
+    "benign_image": "false refusal, benign image",
+    "safe_verb_harmful_object": "false refusal, safe verb on harmful object",
+}
+
+
+def pages() -> Iterator[Path]:
+    """Yield every page that may hold a table."""
+    yield ROOT / "README.md"
+    yield from sorted((ROOT / "docs").rglob("*.md"))
+
+
+def render(text: str) -> str:
+    """Return a page with its tables made again."""
+    return BLOCK.sub(
+        lambda found: found["open"] + _table(found["file"], found["view"] or "short") + found["close"], text
+    )
+
+
+def _table(file: str, view: str) -> str:
+    path = ROOT / file
+    if not path.is_file():
+        return f"*Not measured yet: `{file}` does not exist.*\n"
+    if view not in VIEWS:
+        raise SystemExit(f"{file}: no view {view!r}. Known: {', '.join(VIEWS)}")
+    return "\n".join([*VIEWS[view](read_json(path, schema=1)), ""])
+
+
+def short(results: Results) -> list[str]:
+    """What a newcomer needs: the three attacks, and the price."""
+    attacks = [_attack(results, name) for name in ("blank_image", "jailbreak_blank_image", "harm_in_picture")]
+    return _by_defence(results, [*attacks, _refusal(results, "benign_image"), _utility(results)])
+
+
+def attack(results: Results) -> list[str]:
+    """Attack success in all settings."""
+    return _by_defence(results, [_attack(results, name) for name in results["settings"]])
+
+
+def strict(results: Results) -> list[str]:
+    """Strict attack success: complied, and named the right harm."""
+    return _by_defence(results, [_attack(results, name, "strict_asr") for name in results["settings"]])
+
+
+def price(results: Results) -> list[str]:
+    """Over-refusal, utility, fluency and cost."""
+    cost = results["cost"]
+    ratios = [
+        (f"{phase} time ÷ no guard", {name: _number(row and row.get(f"{phase}_ratio")) for name, row in cost.items()})
+        for phase in ("prefill", "decode")
+    ]
+    fluency = ("perplexity", {name: _number(value) for name, value in results["perplexity"].items()})
+    return _by_defence(
+        results, [*(_refusal(results, name) for name in results["over_refusal"]), _utility(results), fluency, *ratios]
+    )
+
+
+def separability(results: Results) -> list[str]:
+    """How well harmful and harmless states are told apart, layer by layer."""
+    columns = ("layer", "auc_text", "auc_blank", "balanced_accuracy_text", "balanced_accuracy_blank")
+    heads = ("layer", "AUROC, text", "AUROC, blank image", "accuracy at text threshold, text", "the same, blank image")
+    rows = [[str(row["layer"]), *(_number(row[name]) for name in columns[1:])] for row in results["separability"]]
+    return _markdown(heads, rows)
+
+
+VIEWS: dict[str, Callable[[Results], list[str]]] = {
+    "short": short,
+    "attack": attack,
+    "strict": strict,
+    "price": price,
+    "separability": separability,
+}
+
+Column = tuple[str, dict[str, str]]
+
+
+def _attack(results: Results, setting: str, rate: str = "asr") -> Column:
+    row = results["settings"][setting]
+    title = (
+        f"{'strict ' if rate == 'strict_asr' else ''}attack success: {SETTINGS.get(setting, setting)} (n = {row['n']})"
+    )
+    return title, {name: _rate(value) for name, value in row[rate].items()}
+
+
+def _refusal(results: Results, kind: str) -> Column:
+    row = results["over_refusal"][kind]
+    return f"{REFUSALS.get(kind, kind)} (n = {row['n']})", {name: _rate(value) for name, value in row["rate"].items()}
+
+
+def _utility(results: Results) -> Column:
+    row = results["utility"]["benign_image"]
+    return f"right answers, benign image (n = {row['n']})", {name: _rate(v) for name, v in row["accuracy"].items()}
+
+
+def _by_defence(results: Results, columns: Sequence[Column]) -> list[str]:
+    names = list(dict.fromkeys([*DEFENCES, *(name for _, cells in columns for name in cells)]))
+    present = [name for name in names if any(name in cells for _, cells in columns)]
+    rows = [[DEFENCES.get(name, name), *(cells.get(name, "–") for _, cells in columns)] for name in present]
+    table = _markdown(["defence", *(title for title, _ in columns)], rows)
+    note = (
+        f"Model `{results['model']}`, test split, judge `{results['judge']}`; % with 95 % Wilson intervals where given."
+    )
+    return [*table, "", note + " A test bench for methods, never evidence about large models."]
+
+
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    line = "|".join(["", *(" --: " if index else " --- " for index in range(len(heads))), ""])
+    return [f"| {' | '.join(heads)} |", line, *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def _rate(value: Any) -> str:
+    if isinstance(value, dict):
+        if value.get("value") is None:
+            return "–"
+        interval = f" [{100 * value['low']:.1f}, {100 * value['high']:.1f}]" if value.get("low") is not None else ""
+        return f"{100 * value['value']:.1f}{interval}"
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _number(value: Any) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def main() -> None:
+    for page in pages():
+        old = page.read_text(encoding="utf-8")
+        if (new := render(old)) != old:
+            write_text(page, new)
+            print(f"rendered {page.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

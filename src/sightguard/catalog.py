@@ -1,0 +1,86 @@
+"""What there is to choose from, as tables that can be read: name → where it lives.
+
+Nothing is imported until it is asked for. Other distributions add methods through the entry-point group
+`sightguard.methods`, one entry a method: `name = "package.module:Class"`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from sightguard.errors import UnknownName, UsageError
+
+Kind = Literal["method", "baseline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the catalogue."""
+
+    target: str
+    """module:attribute"""
+    summary: str
+    paper: str = ""
+    """An arXiv number or another citation."""
+
+
+METHODS: Mapping[str, Entry] = {
+    "vlm_guard": Entry(
+        "sightguard.steering.vlm_guard:VlmGuard",
+        "Puts the language model's own view of the text back into the states of the vision-language model.",
+        "arXiv 2502.10486",
+    ),
+}
+
+BASELINES: Mapping[str, Entry] = {
+    "self_reminder": Entry(
+        "sightguard.guards.prompts:SelfReminder",
+        "Two reminders of responsibility, one before and one after the request.",
+        "Xie et al., Nature Machine Intelligence 2023",
+    ),
+    "goal_priority": Entry(
+        "sightguard.guards.prompts:GoalPriority",
+        "Puts safety before helpfulness, with one worked example of each.",
+        "arXiv 2311.09096",
+    ),
+}
+
+_OWN: Mapping[Kind, Mapping[str, Entry]] = {"method": METHODS, "baseline": BASELINES}
+_GROUPS: Mapping[Kind, str] = {"method": "sightguard.methods", "baseline": "sightguard.baselines"}
+
+
+def known(kind: Kind) -> dict[str, Entry]:
+    """Return every entry of a kind, ours first; a plug-in cannot replace one of ours."""
+    plugins = {
+        point.name: Entry(point.value, f"plug-in from {point.dist.name if point.dist else 'an unknown distribution'}")
+        for point in entry_points(group=_GROUPS[kind])
+    }
+    return {**_OWN[kind], **{name: entry for name, entry in sorted(plugins.items()) if name not in _OWN[kind]}}
+
+
+def load(kind: Kind, name: str) -> Any:
+    """Import and return what a name stands for.
+
+    Example:
+        >>> load("method", "vlm_guard").__name__
+        'VlmGuard'
+
+    Raises:
+        UnknownName: there is no such name; the message says which is close.
+        UsageError: the entry points at something that is not there.
+    """
+    entries = known(kind)
+    if name not in entries:
+        raise UnknownName(kind, name, entries)
+    module, _, attribute = entries[name].target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"the {kind} {name!r} should live at {entries[name].target}, which cannot be imported: {error}. "
+            "Install its distribution again, or remove it."
+        ) from error

@@ -1,0 +1,31 @@
+"""`sightguard demo`: the safety gap and its mending on the embedded model, with a report to look at."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sightguard.cli.console import Json, Out, Seed, print_json, print_rich, progress, say
+
+
+def demo(
+    out: Out,
+    model: Annotated[
+        str, typer.Option("--model", help="pocket, pocket-1, pocket-2, or a folder made by `pocket build`.")
+    ] = "pocket",
+    n: Annotated[int, typer.Option("--n", min=20, help="Distinct test prompts in each setting.")] = 300,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Fit VLM-Guard, evaluate it beside its baselines on held-out prompts, write results.json and report.html (about 3 minutes)."""
+    from sightguard.demo.run import demo as run_demo
+    from sightguard.report.terminal import headline_table
+
+    with progress() as show:
+        results = run_demo(model, out, seed=seed, n=n, progress=show)
+    if json:
+        print_json(results)
+    else:
+        print_rich(headline_table(results))
+        say(f"report: {out / 'report.html'}   figures: {out / 'results.json'}")

@@ -1,0 +1,19 @@
+"""`sightguard methods`: what there is to choose from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sightguard import catalog
+from sightguard.cli.console import Json, print_json, print_table
+
+
+def methods(json: Json = False) -> None:
+    """List the methods and the baselines, with their papers."""
+    kinds: tuple[catalog.Kind, ...] = ("method", "baseline")
+    entries = [(kind, name, entry) for kind in kinds for name, entry in catalog.known(kind).items()]
+    if json:
+        print_json([{"kind": kind, "name": name, **asdict(entry)} for kind, name, entry in entries])
+        return
+    rows = [(kind, name, entry.summary, entry.paper) for kind, name, entry in entries]
+    print_table(("kind", "name", "what it does", "paper"), rows)

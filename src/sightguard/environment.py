@@ -1,0 +1,172 @@
+"""Whether this computer can run Sightguard: one check a line, each with what to do about it.
+
+torch and transformers are imported inside the checks, so that reading this file costs nothing and a broken
+installation is a finding, not a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one check found; `advice` is empty when all is well."""
+
+    name: str
+    status: Literal["ok", "warn", "fail"]
+    found: str
+    advice: str = ""
+
+
+def examine() -> list[Check]:
+    """Run every check and return the findings in order; a check that crashes is itself a failure."""
+    return [_guarded(name, check) for name, check in CHECKS.items()]
+
+
+def check_python() -> Check:
+    """Say which Python this is; an older one than we support could not have installed Sightguard."""
+    return Check("python", "ok", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
+
+
+def check_torch() -> Check:
+    """Fail if torch is older than we support."""
+    torch = import_module("torch")
+    if _release(torch.__version__) < (2, 6):
+        return Check("torch", "fail", torch.__version__, "pip install 'torch>=2.6'")
+    return Check("torch", "ok", torch.__version__)
+
+
+def check_transformers() -> Check:
+    """Fail if transformers is of a major version that we do not support, or cannot be imported."""
+    version = metadata.version("transformers")
+    if not (5,) <= _release(version) < (6,):
+        return Check("transformers", "fail", version, "pip install 'transformers>=5.0,<6'")
+    import_module("transformers")
+    return Check("transformers", "ok", version)
+
+
+def check_torchvision() -> Check:
+    """Fail if torchvision is there and broken: transformers then cannot import a single model."""
+    if find_spec("torchvision") is None:
+        return Check("torchvision", "ok", "not installed (not needed)")
+    try:
+        version = import_module("torchvision").__version__
+    except Exception as error:
+        advice = "It was built for another torch. pip uninstall torchvision, or install the build that fits your torch."
+        return Check("torchvision", "fail", f"broken: {_first_line(error)}", advice)
+    return Check("torchvision", "ok", version)
+
+
+def check_device() -> Check:
+    """Say where models would run."""
+    torch = import_module("torch")
+    if torch.cuda.is_available():
+        return Check("device", "ok", f"cuda: {torch.cuda.get_device_name(0)}")
+    if torch.backends.mps.is_available():
+        return Check("device", "ok", "mps")
+    return Check("device", "ok", f"cpu, {torch.get_num_threads()} threads")
+
+
+def check_dtypes() -> Check:
+    """Multiply a small matrix in every precision that we use, on the device that would be used."""
+    torch = import_module("torch")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    works: list[str] = []
+    fails: list[str] = []
+    for name in ("float32", "float64", "bfloat16", "float16"):
+        try:
+            square = torch.ones(4, 4, dtype=getattr(torch, name), device=device)
+            (works if float((square @ square).sum()) == 64.0 else fails).append(name)
+        except RuntimeError:
+            fails.append(name)
+    if fails:
+        status: Literal["warn", "fail"] = "fail" if {"float32", "float64"} & set(fails) else "warn"
+        return Check(
+            "precision", status, f"works: {', '.join(works)}; fails: {', '.join(fails)}", "Load with dtype float32."
+        )
+    return Check("precision", "ok", ", ".join(works))
+
+
+def check_memory() -> Check:
+    """Warn if memory would not hold the embedded model."""
+    available = available_memory()
+    if available is None:
+        return Check("memory", "ok", "unknown on this system")
+    found = f"{available / GIB:.1f} GiB available"
+    if available < 2 * GIB:
+        return Check("memory", "warn", found, "The embedded model needs about 2 GiB; a 7B model in bfloat16 about 16.")
+    return Check("memory", "ok", found)
+
+
+def check_disk() -> Check:
+    """Warn if the current folder has little room."""
+    folder = Path.cwd()
+    free = shutil.disk_usage(folder).free
+    found = f"{free / GIB:.1f} GiB free in the current folder"
+    if free < GIB:
+        return Check(
+            "disk", "warn", found, "Runs and downloaded models need room; free some or work in another folder."
+        )
+    return Check("disk", "ok", found)
+
+
+def available_memory() -> int | None:
+    """Return the bytes of memory that a new process could use, or None where the system does not say."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+CHECKS: dict[str, Callable[[], Check]] = {
+    "python": check_python,
+    "torch": check_torch,
+    "torchvision": check_torchvision,
+    "transformers": check_transformers,
+    "device": check_device,
+    "precision": check_dtypes,
+    "memory": check_memory,
+    "disk": check_disk,
+}
+
+
+def failed(checks: Iterable[Check]) -> bool:
+    """Return whether anything stands in the way."""
+    return any(check.status == "fail" for check in checks)
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except Exception as error:
+        return Check(
+            name,
+            "fail",
+            f"{type(error).__name__}: {_first_line(error)}",
+            "Install Sightguard again in a new environment.",
+        )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    numbers = version.split("+")[0].split(".")
+    return tuple(int(number) for number in numbers if number.isdigit())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

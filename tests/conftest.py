@@ -1,0 +1,33 @@
+"""What every test shares: no network, few threads, and where the public benchmark files lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Set before torch is imported: with two workers on two cores, one thread each is the fastest.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else str(os.cpu_count() or 1))
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of public benchmark files, which are never copied into this repository."""
+    folder = Path(os.environ.get("SIGHTGUARD_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if folder.is_dir():
+        return folder
+    message = f"no benchmark files at {folder}. Name their folder in SIGHTGUARD_TEST_DATA; docs/papers.md says where they come from."
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)

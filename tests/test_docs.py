@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts import provenance, render_docs
+from sightguard.artifacts import write_json
+
+
+def results() -> dict[str, object]:
+    rate = {"none": {"value": 0.5, "low": 0.4, "high": 0.61}, "vlm_guard": 0.0, "of_someone_else": None}
+    settings = {name: {"n": 300, "asr": rate, "strict_asr": rate} for name in render_docs.SETTINGS}
+    refusals = {name: {"n": 300, "rate": rate} for name in render_docs.REFUSALS}
+    layer = {
+        "layer": 3,
+        "auc_text": 1.0,
+        "auc_blank": 0.5,
+        "balanced_accuracy_text": 1.0,
+        "balanced_accuracy_blank": None,
+    }
+    return {
+        "schema": 1,
+        "model": "pocket",
+        "judge": "refusal sentences",
+        "settings": settings,
+        "over_refusal": refusals,
+        "utility": {"benign_image": {"n": 300, "accuracy": rate}},
+        "perplexity": {"none": 1.5, "vlm_guard": 1.25},
+        "cost": {"none": {"prefill_ratio": 1.0, "decode_ratio": 1.0}, "of_someone_else": None},
+        "separability": [layer],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(render_docs, "ROOT", tmp_path)
+    return tmp_path
+
+
+def page(view: str, body: str = "") -> str:
+    return f"before\n<!-- table:results/a.json{view} -->\n{body}<!-- /table -->\nafter\n"
+
+
+def test_a_table_is_made_from_its_results_and_stays_as_it_is(folder: Path) -> None:
+    write_json(folder / "results" / "a.json", results())
+    once = render_docs.render(page("", "old\n"))
+    assert "| no guard | 50.0 [40.0, 61.0] | 50.0 [40.0, 61.0] |" in once
+    assert "| **VLM-Guard** | 0.0 |" in once
+    assert "| of_someone_else | – |" in once
+    assert "never evidence about large models" in once
+    assert "old" not in once
+    assert render_docs.render(once) == once
+    assert once.startswith("before\n")
+    assert once.endswith("after\n")
+
+
+@pytest.mark.parametrize("view", render_docs.VIEWS)
+def test_every_view_is_a_whole_table(folder: Path, view: str) -> None:
+    write_json(folder / "results" / "a.json", results())
+    rows = [line for line in render_docs.render(page(f" view={view}")).splitlines() if line.startswith("|")]
+    assert len(rows) >= 3
+    assert len({row.count("|") for row in rows}) == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_missing_results_are_said_to_be_missing() -> None:
+    assert "Not measured yet: `results/a.json` does not exist." in render_docs.render(page(""))
+
+
+def test_the_hash_of_the_source_moves_with_the_source(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("1")
+    before = provenance.source_sha256(tmp_path)
+    (tmp_path / "a.txt").write_text("no source")
+    assert provenance.source_sha256(tmp_path) == before
+    (tmp_path / "a.py").write_text("2")
+    assert provenance.source_sha256(tmp_path) != before
