@@ -1,0 +1,1 @@
+"""Samples and pictures from files; nothing here imports torch."""

@@ -1,0 +1,135 @@
+"""Pictures from strangers: bytes or a path in, an upright RGB picture out, or a `PictureError` that says why not."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import warnings
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from sightguard.errors import PictureError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from sightguard.types import Image
+
+MAX_PIXELS = 64_000_000
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "AVIF", "ICO")
+"""Raster formats only (JPEG includes the two-picture files of phones). Pillow hands EPS to an external program, which
+no untrusted file may ask for."""
+
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, struct.error, zlib.error)
+"""What Pillow's decoders raise on damaged files."""
+
+
+def decode(image: Image, *, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
+    """Return the picture as RGB: upright, first frame, transparent parts on white.
+
+    Args:
+        image: encoded bytes or a path.
+        max_pixels: width times height above which nothing is decoded (a small file can unfold to gigabytes).
+
+    Raises:
+        PictureError: the picture is missing, a folder, empty, truncated, too large, or not a picture.
+    """
+    where = _describe(image)
+    encoded = _read(image, where)
+    picture = _open(encoded, where)
+    _check_size(picture, where, max_pixels)
+    try:
+        picture.load()
+        upright = _upright(picture)
+        return _flatten(upright)
+    except _BROKEN as error:
+        raise PictureError(
+            f"{where} is truncated or damaged: expected a complete {picture.format} picture, but {_reason(error)}. "
+            "Fetch the file again."
+        ) from error
+
+
+def _describe(image: Image) -> str:
+    return f"the picture {str(image.path)!r}" if image.path is not None else "the picture given as bytes"
+
+
+def _read(image: Image, where: str) -> bytes:
+    try:
+        encoded = image.read()
+    except FileNotFoundError:
+        raise PictureError(f"{where} does not exist. Check the path.") from None
+    except IsADirectoryError:
+        raise PictureError(f"{where} is a folder; expected one picture file. Name a file inside it.") from None
+    except OSError as error:
+        raise PictureError(f"{where} cannot be read: {error.strerror or error}. Check its permissions.") from error
+    if not encoded:
+        raise PictureError(f"{where} is empty: expected an encoded picture, got 0 bytes.")
+    return encoded
+
+
+def _open(encoded: bytes, where: str) -> PIL.Image.Image:
+    import PIL.Image
+
+    bomb = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # the limit here is lower and raises
+            return PIL.Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except bomb as error:
+        raise PictureError(f"{where} is too large to decode: {error}") from None
+    except PIL.UnidentifiedImageError:
+        raise PictureError(
+            f"{where} is not a picture in a known format ({len(encoded)} bytes). Known: {', '.join(FORMATS)}."
+        ) from None
+    except _BROKEN as error:
+        raise PictureError(f"{where} is not a readable picture: {_reason(error)}. Fetch the file again.") from error
+
+
+def _check_size(picture: PIL.Image.Image, where: str, max_pixels: int) -> None:
+    width, height = picture.size
+    if width < 1 or height < 1:
+        raise PictureError(f"{where} has no pixels: {width} x {height}.")
+    if width * height > max_pixels:
+        raise PictureError(
+            f"{where} is too large to decode: {width} x {height} = {width * height:,} pixels, at most {max_pixels:,}. "
+            "Scale it down."
+        )
+
+
+def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
+    from PIL import ImageOps
+
+    with contextlib.suppress(*_BROKEN):  # damaged metadata says nothing about the pixels
+        return ImageOps.exif_transpose(picture)
+    return picture
+
+
+def _flatten(picture: PIL.Image.Image) -> PIL.Image.Image:
+    import PIL.Image
+
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        return _eight_bits(picture)
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    layer = picture.convert("RGBA")
+    white = PIL.Image.new("RGBA", layer.size, (255, 255, 255, 255))
+    return PIL.Image.alpha_composite(white, layer).convert("RGB")
+
+
+def _eight_bits(picture: PIL.Image.Image) -> PIL.Image.Image:
+    import numpy as np
+    import PIL.Image
+
+    values: Any = np.asarray(picture, dtype=np.float64)
+    # a plain convert() clips deep greys to white; the depth is not kept by Pillow, so it is read off the values
+    full = next((scale for scale in (1.0, 255.0, 65535.0) if values.max(initial=0.0) <= scale), values.max(initial=0.0))
+    if picture.mode != "F":
+        full = max(full, 65535.0)
+    grey = np.clip(np.rint(values / full * 255), 0, 255).astype(np.uint8)
+    return PIL.Image.fromarray(grey).convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

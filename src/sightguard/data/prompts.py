@@ -1,0 +1,86 @@
+"""Reads prompts and pairs of prompts from CSV and JSONL files that a user brings."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sightguard.errors import DataError
+from sightguard.types import Image, Sample
+
+FORMATS = (".csv", ".jsonl")
+
+
+def read_pairs(path: Path) -> list[tuple[Sample, Sample]]:
+    """Read pairs from columns `harmful` and `harmless`, in any language.
+
+    Raises:
+        DataError: no such file, another format, a column that is missing, an empty cell; the message says where.
+    """
+    return [
+        (
+            Sample.of(
+                _cell(path, line, row, "harmful"), id=f"{path.stem}/{line}/harmful", harmful=True, source=path.name
+            ),
+            Sample.of(
+                _cell(path, line, row, "harmless"), id=f"{path.stem}/{line}/harmless", harmful=False, source=path.name
+            ),
+        )
+        for line, row in _rows(path)
+    ]
+
+
+def read_prompts(path: Path, *, harmful: bool | None = None) -> list[Sample]:
+    """Read prompts from a column `prompt`, with an optional column `image` (a path, relative to the file)."""
+    return [
+        Sample.of(
+            _cell(path, line, row, "prompt"),
+            *([Image(path=path.parent / row["image"])] if row.get("image") else []),
+            id=f"{path.stem}/{line}",
+            harmful=harmful,
+            source=path.name,
+        )
+        for line, row in _rows(path)
+    ]
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    if path.suffix.lower() not in FORMATS:
+        raise DataError(f"{str(path)!r} ends in {path.suffix!r}; expected one of {', '.join(FORMATS)}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {str(path)!r}: {error}") from error
+    rows = list(_csv(text) if path.suffix.lower() == ".csv" else _jsonl(path, text))
+    if not rows:
+        raise DataError(f"{str(path)!r} holds no rows")
+    yield from rows
+
+
+def _csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    yield from enumerate(csv.DictReader(text.splitlines(keepends=True)), start=2)
+
+
+def _jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, content in enumerate(text.splitlines(), start=1):
+        if not content.strip():
+            continue
+        try:
+            row = json.loads(content)
+        except ValueError as error:
+            raise DataError(f"{str(path)!r}, line {line}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{str(path)!r}, line {line}: expected a JSON object, got {type(row).__name__}")
+        yield line, row
+
+
+def _cell(path: Path, line: int, row: dict[str, Any], column: str) -> str:
+    value = row.get(column)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(
+            f"{str(path)!r}, line {line}: expected text in column {column!r}; columns there: {', '.join(map(str, row))}"
+        )
+    return value.strip()

@@ -1,0 +1,1 @@
+"""Vision-language models seen through their parts, never through their names."""

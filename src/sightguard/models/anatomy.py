@@ -1,0 +1,133 @@
+"""Finds the parts of a loaded vision-language model by structure and public accessors.
+
+Layer l is the OUTPUT of decoder block l, 0-based. transformers counts one further: `hidden_states[l + 1]` is our layer l, but
+its last entry comes after the final norm. States are therefore read with our own hooks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from sightguard.errors import LayoutNotFound, NoVision, UnknownName
+from sightguard.models.layouts import PROJECTOR_PATHS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """The parts that methods touch. Modules are the model's own, not copies."""
+
+    decoder: nn.Module
+    blocks: nn.ModuleList
+    norm: nn.Module
+    head: nn.Module
+    embeddings: nn.Module
+    vision: nn.Module
+    projector: nn.Module
+    hidden_size: int
+    image_token_id: int
+
+    @property
+    def depth(self) -> int:
+        """Number of decoder blocks."""
+        return len(self.blocks)
+
+    def check_layers(self, layers: Sequence[int]) -> tuple[int, ...]:
+        """Return `layers` sorted and distinct. Raises UnknownName for one that the model does not have."""
+        for layer in layers:
+            if not 0 <= layer < self.depth:
+                raise UnknownName(
+                    "layer", layer, range(self.depth), "Layer l is the output of decoder block l, 0-based."
+                )
+        return tuple(sorted(set(layers)))
+
+
+def unwrap(model: nn.Module) -> PreTrainedModel:
+    """Return the transformers model inside a peft wrapper, or the model itself."""
+    inner = getattr(model, "get_base_model", None)
+    return inner() if callable(inner) else model
+
+
+def find_anatomy(model: nn.Module) -> Anatomy:
+    """Find the parts of `model`.
+
+    Raises:
+        NoVision: there is no image encoder, or the configuration names no image token.
+        LayoutNotFound: the decoder blocks, their norm or the projector are not where any known layout has them.
+    """
+    inner = unwrap(model)
+    vision = _vision(inner)
+    decoder = inner.get_decoder()
+    blocks = _blocks(inner, decoder)
+    return Anatomy(
+        decoder=decoder,
+        blocks=blocks,
+        norm=_part(inner, decoder, "norm"),
+        head=inner.get_output_embeddings(),
+        embeddings=inner.get_input_embeddings(),
+        vision=vision,
+        projector=_projector(inner),
+        hidden_size=int(inner.config.get_text_config().hidden_size),
+        image_token_id=_image_token(inner),
+    )
+
+
+def _vision(model: PreTrainedModel) -> nn.Module:
+    encoder = model.get_encoder(modality="image")
+    if not isinstance(encoder, nn.Module) or encoder is model or encoder is model.base_model:
+        raise NoVision(
+            f"{type(model).__name__} has no vision part: no image encoder was found in it. Sightguard guards vision-language "
+            "models; pass one, for example a LLaVA checkpoint or 'pocket'."
+        )
+    return encoder
+
+
+def _image_token(model: PreTrainedModel) -> int:
+    for name in ("image_token_id", "image_token_index"):
+        value = getattr(model.config, name, None)
+        if isinstance(value, int):
+            return value
+    raise NoVision(
+        f"the configuration of {type(model).__name__} names no image_token_id, so pictures have no place in its prompts"
+    )
+
+
+def _blocks(model: PreTrainedModel, decoder: nn.Module) -> nn.ModuleList:
+    blocks = _part(model, decoder, "layers")
+    expected = model.config.get_text_config().num_hidden_layers
+    if not isinstance(blocks, nn.ModuleList) or len(blocks) != expected:
+        found = len(blocks) if isinstance(blocks, nn.ModuleList) else type(blocks).__name__
+        raise LayoutNotFound(
+            f"the configuration of {type(model).__name__} says {expected} decoder blocks; its decoder has {found}"
+        )
+    return blocks
+
+
+def _part(model: PreTrainedModel, decoder: nn.Module, name: str) -> nn.Module:
+    part = getattr(decoder, name, None)
+    if isinstance(part, nn.Module):
+        return part
+    names = ", ".join(child for child, _ in decoder.named_children())
+    raise LayoutNotFound(
+        f"no {name!r} in the decoder {type(decoder).__name__} of {type(model).__name__}. Modules there: {names}"
+    )
+
+
+def _projector(model: PreTrainedModel) -> nn.Module:
+    for path in PROJECTOR_PATHS:
+        with contextlib.suppress(AttributeError):
+            projector: nn.Module = model.base_model.get_submodule(path)
+            return projector
+    names = ", ".join(child for child, _ in model.base_model.named_children())
+    raise LayoutNotFound(
+        f"no projector found in {type(model).__name__}. Looked for: {', '.join(PROJECTOR_PATHS)}. "
+        f"Modules there: {names}. Add a row to sightguard/models/layouts.py."
+    )

@@ -1,0 +1,4 @@
+"""Where parts of models stand when no public accessor of transformers tells. Data, not code: add a row."""
+
+PROJECTOR_PATHS = ("multi_modal_projector", "connector", "visual.merger", "mm_projector")
+"""Paths of the vision-to-language projector below `model.base_model`; checked in this order."""

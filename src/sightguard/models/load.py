@@ -1,0 +1,109 @@
+"""Loads a model and its processor by name, folder or hub id. Safetensors only; no code from the checkpoint is run."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sightguard.errors import ModelError, NoVision, UnknownName, UsageError
+from sightguard.pocket.locate import NAMES, folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def load(source: str | Path, *, revision: str | None, dtype: str, device: str | None) -> tuple[PreTrainedModel, Any]:
+    """Load a model and its processor.
+
+    Args:
+        source: "pocket", "pocket-1" or "pocket-2"; a folder with a Hugging Face checkpoint; or a hub id ("owner/name").
+        revision: commit of the hub repository; pin it, or the model may change under the guard.
+        dtype: "auto" (the checkpoint's own on an accelerator, float32 on a CPU) or a torch dtype by name.
+        device: "cpu", "cuda", "cuda:1" …; default: an accelerator where there is one.
+
+    Raises:
+        UnknownName: neither a name of ours, nor a folder, nor a hub id.
+        NoVision: a text-only model.
+        ModelError: a checkpoint that transformers cannot load.
+    """
+    place = _device(device)
+    origin = _origin(source)
+    if isinstance(origin, str) and revision is None:
+        warnings.warn(
+            f"{origin} is loaded without a revision, so it may change under the guard. Pass revision='<commit>' (the hub shows it) to pin it.",
+            stacklevel=3,
+        )
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    options: dict[str, Any] = {"revision": revision} if isinstance(origin, str) else {"local_files_only": True}
+    _check_vision(origin)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            origin, dtype=_dtype(dtype, place), use_safetensors=True, trust_remote_code=False, **options
+        )
+        processor = AutoProcessor.from_pretrained(origin, trust_remote_code=False, **options)
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        raise ModelError(f"transformers could not load {str(source)!r}: {_first_line(error)}") from error
+    return model.to(place).eval(), processor
+
+
+def _origin(source: str | Path) -> Path | str:
+    if str(source) in NAMES:
+        return folder(str(source))
+    path = Path(source)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(
+                f"{str(source)!r} is a folder without config.json; expected a Hugging Face checkpoint (config.json, *.safetensors, processor files)"
+            )
+        return path
+    if str(source).count("/") == 1 and not path.is_absolute() and not str(source).startswith("."):
+        return str(source)
+    raise UnknownName(
+        "model",
+        source,
+        NAMES,
+        "Or pass a folder with a Hugging Face checkpoint, or a hub id such as 'llava-hf/llava-1.5-7b-hf'.",
+    )
+
+
+def _check_vision(origin: Path | str) -> None:
+    """Say early and plainly that a checkpoint is a text-only model; transformers would list every class it knows."""
+    if isinstance(origin, str):
+        return
+    try:
+        config = json.loads((origin / "config.json").read_text())
+    except ValueError as error:
+        raise ModelError(f"{origin / 'config.json'} is not JSON: {error}") from error
+    if not any(key.startswith(("vision", "image", "mm_")) for key in config):
+        raise NoVision(
+            f"{origin.name!r} has no vision part: its config.json ({config.get('model_type', 'no model_type')}) names no vision "
+            "configuration. Sightguard guards vision-language models; pass one, for example a LLaVA checkpoint or 'pocket'."
+        )
+
+
+def _device(device: str | None) -> torch.device:
+    if device is not None:
+        try:
+            return torch.device(device)
+        except RuntimeError as error:
+            raise UsageError(f"no device {device!r}: {_first_line(error)}") from error
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator if accelerator is not None else torch.device("cpu")
+
+
+def _dtype(dtype: str, device: torch.device) -> torch.dtype | str:
+    if dtype == "auto":
+        return torch.float32 if device.type == "cpu" else "auto"
+    found = getattr(torch, dtype, None)
+    if not isinstance(found, torch.dtype):
+        raise UnknownName("dtype", dtype, ("auto", "float32", "bfloat16", "float16"))
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,60 @@
+"""Last-prompt-token states: the position whose logits give the first answer token, at every wanted layer, in batched passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sightguard.errors import DataError
+from sightguard.models.anatomy import Anatomy, unwrap
+from sightguard.models.encode import pad_rows
+from sightguard.models.hooks import early_states
+
+if TYPE_CHECKING:
+    from sightguard.models.vlm import VLM
+    from sightguard.types import Sample
+
+
+@torch.no_grad()
+def text_states(
+    anatomy: Anatomy, rows: Sequence[Sequence[int]], layers: Sequence[int], *, pad: int, batch: int = 64
+) -> Tensor:
+    """Return the last-token states of text-only prompts given as token ids: `layers x rows x hidden`, float32.
+
+    The decoder runs alone and no deeper than the deepest wanted layer. Rows of like length share a pass.
+    """
+    if any(not row for row in rows):
+        raise DataError(f"a text-only prompt holds no tokens (row {next(i for i, row in enumerate(rows) if not row)}), so it has no state")
+    device = next(anatomy.decoder.parameters()).device
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    states: dict[int, Tensor] = {}
+    for start in range(0, len(order), batch):
+        indices = order[start : start + batch]
+        inputs = pad_rows([rows[i] for i in indices], pad=pad, device=device)
+        # written out, since a decoder called by itself would count the padding
+        positions = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
+        seen = early_states(anatomy, anatomy.decoder, layers, {**inputs, "position_ids": positions})
+        states.update(zip(indices, _last(seen, layers).unbind(1), strict=True))
+    return torch.stack([states[i] for i in range(len(rows))], dim=1)
+
+
+@torch.no_grad()
+def prompt_states(vlm: VLM, samples: Sequence[Sample], layers: Sequence[int], *, batch: int | None = None) -> Tensor:
+    """Return the last-token states of whole prompts, pictures included: `layers x samples x hidden`, float32."""
+    size = batch or vlm.batch
+    order = sorted(range(len(samples)), key=lambda i: (len(samples[i].images), len(samples[i].text)))
+    states: dict[int, Tensor] = {}
+    for start in range(0, len(order), size):
+        indices = order[start : start + size]
+        inputs = vlm.encode([samples[i] for i in indices]).inputs
+        seen = early_states(vlm.anatomy, unwrap(vlm.model).base_model, layers, inputs)
+        states.update(zip(indices, _last(seen, layers).unbind(1), strict=True))
+    return torch.stack([states[i] for i in range(len(samples))], dim=1)
+
+
+def _last(seen: dict[int, Tensor], layers: Sequence[int]) -> Tensor:
+    # prompts are padded on the left, so the last column is the last prompt token of every row
+    return torch.stack([seen[layer][:, -1].float() for layer in layers])

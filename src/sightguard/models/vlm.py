@@ -1,0 +1,167 @@
+"""A loaded vision-language model, seen through its parts. It is a `Generate`: samples in, responses out, same order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sightguard.artifacts import Fingerprint
+from sightguard.errors import UsageError
+from sightguard.models.anatomy import Anatomy, find_anatomy, unwrap
+from sightguard.models.encode import Batch, encode
+from sightguard.models.fingerprint import fingerprint
+from sightguard.types import Response, Sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+Around = Callable[[Batch], Any]
+"""What `generate` opens around the call of the model for one batch: a context manager, such as an edit."""
+
+
+@dataclass(frozen=True)
+class VLM:
+    """A vision-language model and its processor.
+
+        vlm = VLM.load("pocket")
+        vlm([Sample.of("how do i fix the lamp ?")])      # -> [Response(...)]
+
+    `VLM(model, processor)` wraps a model that is loaded already; nothing in it is changed.
+    """
+
+    model: PreTrainedModel
+    processor: Any
+    max_new_tokens: int = 64
+    batch: int = 16
+    anatomy: Anatomy = field(init=False, repr=False)
+    fingerprint: Fingerprint = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "anatomy", find_anatomy(self.model))
+        object.__setattr__(self, "fingerprint", fingerprint(self.model, self.processor))
+
+    @staticmethod
+    def load(source: str | Path, *, revision: str | None = None, dtype: str = "auto", device: str | None = None) -> VLM:
+        """Load a model by name ("pocket"), folder or hub id; see `sightguard.models.load`."""
+        from sightguard.models.load import load
+
+        model, processor = load(source, revision=revision, dtype=dtype, device=device)
+        return VLM(model, processor)
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.model.device
+        return device
+
+    @property
+    def context(self) -> int | None:
+        """The longest prompt in tokens, if the configuration states one."""
+        return getattr(unwrap(self.model).config.get_text_config(), "max_position_embeddings", None)
+
+    def encode(self, samples: Sequence[Sample]) -> Batch:
+        """Encode samples into one left-padded batch on the model's device; pictures in the model's dtype."""
+        batch = encode(self.processor, samples, image_token_id=self.anatomy.image_token_id, limit=self.context)
+        inputs = {name: self._place(value) for name, value in batch.inputs.items()}
+        return replace(batch, inputs=inputs, real=batch.real.to(self.device), image=batch.image.to(self.device))
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Response]:
+        return self.generate(samples)
+
+    def generate(
+        self,
+        samples: Sequence[Sample],
+        *,
+        max_new_tokens: int | None = None,
+        batch: int | None = None,
+        seed: int | None = None,
+        around: Around | None = None,
+        progress: Callable[[int], None] | None = None,
+        **decoding: Any,
+    ) -> list[Response]:
+        """Answer `samples`; prompts of like length share a batch, and answers come back in the order of the samples.
+
+        Args:
+            samples: conversations that end with the user.
+            max_new_tokens: longest answer in tokens; default `self.max_new_tokens`.
+            batch: prompts per pass; default `self.batch`.
+            seed: makes sampling repeatable without touching the global generator.
+            around: a context manager opened around the model for each batch (how methods are put in place).
+            progress: called with the number of samples answered after each batch.
+            decoding: passed to transformers' `generate` (`do_sample`, `num_beams`, …); greedy by default.
+        """
+        if decoding.get("num_return_sequences", 1) != 1:
+            raise UsageError(
+                "VLM.generate gives one response per sample; num_return_sequences was "
+                f"{decoding['num_return_sequences']}. For several, use `with guard.on(model): model.generate(...)`."
+            )
+        answers: dict[int, Response] = {}
+        options: dict[str, Any] = {
+            "do_sample": False,
+            **decoding,
+            "max_new_tokens": max_new_tokens or self.max_new_tokens,
+        }
+        for indices in self._batches(samples, batch or self.batch):
+            found = self._answer([samples[i] for i in indices], options, seed, around)
+            answers.update(zip(indices, found, strict=True))
+            if progress is not None:
+                progress(len(indices))
+        return [answers[i] for i in range(len(samples))]
+
+    @property
+    def pad(self) -> int:
+        """A token to pad with; it is masked, so any will do where the tokenizer has none."""
+        pad = self.processor.tokenizer.pad_token_id
+        return int(pad) if pad is not None else 0
+
+    def _place(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.to(self.device, self.model.dtype) if value.is_floating_point() else value.to(self.device)
+
+    def _batches(self, samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
+        order = sorted(range(len(samples)), key=lambda i: (len(samples[i].images), len(samples[i].text)))
+        for start in range(0, len(order), size):
+            yield order[start : start + size]
+
+    def _answer(
+        self, samples: list[Sample], options: dict[str, Any], seed: int | None, around: Around | None
+    ) -> list[Response]:
+        batch = self.encode(samples)
+        began = time.perf_counter()
+        with (
+            around(batch) if around else nullcontext(),
+            torch.random.fork_rng([self.device] if self.device.type == "cuda" else [], enabled=seed is not None),
+            torch.no_grad(),
+        ):
+            if seed is not None:
+                torch.manual_seed(seed)
+            tokens = self.model.generate(**batch.inputs, **options)
+        seconds = (time.perf_counter() - began) / len(samples)
+        written = tokens[:, batch.length :].tolist()
+        prompts = batch.real.sum(1).tolist()
+        return [self._response(row, prompt, seconds) for row, prompt in zip(written, prompts, strict=True)]
+
+    def _response(self, tokens: list[int], prompt_tokens: int, seconds: float) -> Response:
+        ends = self._ends()
+        stop = next((i for i, token in enumerate(tokens) if token in ends), None)
+        answer = tokens if stop is None else tokens[:stop]
+        text = self.processor.tokenizer.decode(answer, skip_special_tokens=True).strip()
+        return Response(
+            text,
+            finish_reason="length" if stop is None else "stop",
+            prompt_tokens=prompt_tokens,
+            answer_tokens=len(answer),
+            seconds=seconds,
+        )
+
+    def _ends(self) -> set[int]:
+        ends = self.model.generation_config.eos_token_id
+        return set(ends) if isinstance(ends, list) else {ends}
