@@ -1,0 +1,1 @@
+"""Runs, judges, statistics and the overlap check; nothing here imports torch."""

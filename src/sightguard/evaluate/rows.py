@@ -1,0 +1,80 @@
+"""One line of `samples.jsonl`: which condition answered which sample, what came back, and what the judge said."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from sightguard.types import Outcome, Response, Sample, Verdict
+
+RowOutcome = Outcome | Literal["guard_error"] | None
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One answer in a run. `outcome` is the judge's (None: undecided), or `guard_error`, which no judge overrules."""
+
+    condition: str
+    setting: str
+    id: str
+    prompt: str
+    """A digest of the conversation and its pictures: the same prompt under two ids is one prompt."""
+    harmful: bool | None
+    category: str | None
+    outcome: RowOutcome
+    correct: bool | None
+    judge: str
+    reason: str
+    response: Response
+
+    @classmethod
+    def of(cls, condition: str, setting: str, sample: Sample, response: Response, verdict: Verdict) -> Row:
+        """Build the row of one answer and its verdict."""
+        return cls(
+            condition=condition,
+            setting=setting,
+            id=sample.id,
+            prompt=digest(sample),
+            harmful=sample.harmful,
+            category=sample.category,
+            outcome="guard_error" if response.error is not None else verdict.outcome,
+            correct=None if response.error is not None else verdict.correct,
+            judge=verdict.judge,
+            reason=verdict.reason,
+            response=response,
+        )
+
+    @property
+    def key(self) -> Key:
+        """What a row is found again by."""
+        return self.condition, self.setting, self.id
+
+    def to_line(self) -> str:
+        """Return the row as one line of JSON, with its line end."""
+        return json.dumps(asdict(self), ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> Row:
+        """Read one line back.
+
+        Raises:
+            ValueError: not JSON, or not a row.
+        """
+        record: Any = json.loads(line)
+        try:
+            response = record.pop("response")
+            return cls(**record, response=Response(**{**response, "methods": tuple(response["methods"])}))
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"not a row of a run: {error}") from None
+
+
+def digest(sample: Sample) -> str:
+    """Return a short digest of what is asked: roles, texts and pictures in order; not the id."""
+    asked = [
+        [message.role, *(part if isinstance(part, str) else {"sha256": part.sha256} for part in message.parts)]
+        for message in sample.messages
+    ]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]

@@ -1,0 +1,191 @@
+"""The loop: every condition answers every sample of every setting, the judge looks, a line is written.
+
+    run = evaluate({"none": vlm, "vlm_guard": safe}, {"blank_image": samples}, RefusalPhrases(), out=Path("runs/a"))
+
+A guard that crashes is counted as `guard_error`, never as a refusal, so that a broken guard cannot look safe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightguard.errors import UsageError
+from sightguard.evaluate.folder import RunFolder
+from sightguard.evaluate.rows import Key, Row, digest
+from sightguard.types import Generate, Judge, Response, Sample, Verdict
+
+Progress = Callable[[str, int, int], None]
+"""Called after each batch with the condition, the answers done so far and the answers in all."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The rows of a run, and the folder that holds them (None: kept in memory only)."""
+
+    rows: tuple[Row, ...]
+    folder: Path | None = None
+
+    @classmethod
+    def load(cls, folder: Path) -> Run:
+        """Read a run back from its folder; a torn last line is left out."""
+        found = RunFolder(folder)
+        _ = found.manifest
+        return cls(tuple(found.rows()), folder)
+
+
+def evaluate(
+    conditions: Mapping[str, Generate],
+    settings: Mapping[str, Sequence[Sample]],
+    judge: Judge,
+    *,
+    out: Path | None = None,
+    batch: int = 32,
+    progress: Progress | None = None,
+    about: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    undefined: Collection[tuple[str, str]] = (),
+) -> Run:
+    """Return every condition's answers to every sample, judged.
+
+    What is done is on disk after each batch; Ctrl-C and SIGKILL lose at most the batch in hand. A resumed run forms the
+    same batches again, so that it ends with the same answers as one that was never interrupted.
+
+    Args:
+        conditions: who answers, by name. Sample ids must be unique within a setting.
+        settings: what is asked, by name.
+        judge: looks at one sample and its answer; one that raises has not decided.
+        out: the folder of the run; None keeps the rows in memory.
+        batch: samples per call.
+        progress: told after each batch.
+        about: configuration that goes into the manifest (model, revision, seed …); JSON values.
+        resume: go on with the run that `out` holds, if it is the same.
+        undefined: (condition, setting) pairs that mean nothing and are not asked, such as a model without pictures
+            where the question is in the picture; their values are null in the results.
+
+    Raises:
+        OutputError: `out` cannot be written, holds a run and `resume` is off, or holds another run.
+        UsageError: two samples of a setting share an id, or `batch` is below 1.
+    """
+    _check(settings, batch)
+    folder = (
+        None
+        if out is None
+        else RunFolder.open(out, _manifest(conditions, settings, judge, batch, about), resume=resume)
+    )
+    done = {row.key: row for row in folder.rows()} if folder else {}
+    asked = {name: {k: v for k, v in settings.items() if (name, k) not in undefined} for name in conditions}
+    total = sum(len(samples) for part in asked.values() for samples in part.values())
+    rows: list[Row] = []
+    for condition, generate in conditions.items():
+        for setting, chunk in _chunks(asked[condition], batch):
+            rows += _finish(condition, setting, generate, chunk, judge, done, folder)
+            if progress:
+                progress(condition, len(rows), total)
+        _report_errors(condition, rows)
+    return Run(tuple(rows), out)
+
+
+def _finish(
+    condition: str,
+    setting: str,
+    generate: Generate,
+    samples: Sequence[Sample],
+    judge: Judge,
+    done: Mapping[Key, Row],
+    folder: RunFolder | None,
+) -> list[Row]:
+    """Return the rows of one batch: those that are done as they are, the others answered, judged and saved."""
+    keys = [(condition, setting, sample.id) for sample in samples]
+    if all(key in done for key in keys):
+        return [done[key] for key in keys]
+    # the whole batch again, even for one missing row: answers can depend on what they are padded with
+    responses = _respond(generate, samples)
+    rows = [
+        Row.of(condition, setting, sample, response, _judge(judge, sample, response))
+        for sample, response in zip(samples, responses, strict=True)
+    ]
+    if folder:
+        folder.append(row for row in rows if row.key not in done)
+    return [done.get(row.key, row) for row in rows]
+
+
+def _respond(generate: Generate, samples: Sequence[Sample]) -> list[Response]:
+    """Ask once for all; if that fails ask one by one, so that one bad sample does not take its batch along."""
+    try:
+        responses = list(generate(samples))
+        if len(responses) != len(samples):
+            raise UsageError(f"expected {len(samples)} responses, one for each sample; got {len(responses)}")
+    except Exception as error:
+        if len(samples) > 1:
+            return [_respond(generate, [sample])[0] for sample in samples]
+        return [Response("", error=f"{type(error).__name__}: {error}")]
+    return responses
+
+
+def _judge(judge: Judge, sample: Sample, response: Response) -> Verdict:
+    try:
+        return judge(sample, response)
+    except Exception as error:
+        return Verdict(name_of(judge), None, reason=f"the judge failed: {type(error).__name__}: {error}")
+
+
+def name_of(judge: Judge) -> str:
+    """Return the judge's own name, or that of the function or class that it is."""
+    name = getattr(judge, "name", None) or getattr(judge, "__name__", None)
+    return str(name or type(judge).__name__)
+
+
+def _chunks(settings: Mapping[str, Sequence[Sample]], batch: int) -> Iterator[tuple[str, Sequence[Sample]]]:
+    for setting, samples in settings.items():
+        for start in range(0, len(samples), batch):
+            yield setting, samples[start : start + batch]
+
+
+def _check(settings: Mapping[str, Sequence[Sample]], batch: int) -> None:
+    if batch < 1:
+        raise UsageError(f"expected a batch of at least 1; got {batch}")
+    for setting, samples in settings.items():
+        twice = [id for id, count in Counter(sample.id for sample in samples).items() if count > 1]
+        if twice:
+            raise UsageError(
+                f"setting {setting!r} has {len(twice)} ids more than once, such as {twice[0]!r}. Give each its own."
+            )
+
+
+def _manifest(
+    conditions: Mapping[str, Generate],
+    settings: Mapping[str, Sequence[Sample]],
+    judge: Judge,
+    batch: int,
+    about: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "judge": name_of(judge),
+        "batch": batch,
+        "conditions": list(conditions),
+        "settings": {setting: {"n": len(samples), "prompts": _fold(samples)} for setting, samples in settings.items()},
+        "about": dict(about or {}),
+    }
+
+
+def _fold(samples: Sequence[Sample]) -> str:
+    return hashlib.sha256("".join(f"{sample.id}\t{digest(sample)}\n" for sample in samples).encode()).hexdigest()
+
+
+def _report_errors(condition: str, rows: Sequence[Row]) -> None:
+    # the kind of error only: its message may quote the prompt, and harmful texts do not go to logs
+    kinds = Counter(
+        (row.response.error or "").split(":")[0] for row in rows if row.condition == condition and row.response.error
+    )
+    if kinds:
+        _log.warning(
+            "condition %r: %d answers are guard errors (%s)", condition, kinds.total(), ", ".join(sorted(kinds))
+        )

@@ -1,0 +1,1 @@
+"""Guards that work on text and answers alone: a `Generate` in, a `Generate` out."""
