@@ -19,10 +19,12 @@ demo: $(VENV)/.core ## the papers' experiment on the embedded model: a table and
 	$(BIN)/sightguard demo --model $(MODEL) --out $(OUT)
 
 test: $(VENV)/.dev ## the tests (under 15 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
-test-all: $(VENV)/.dev ## every test, the slow ones too
-	$(BIN)/python -m pytest -n $(WORKERS)
+test-all: $(VENV)/.dev ## every test, the slow ones too, and all figures of the documentation measured again
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m scripts.measure
+	$(BIN)/python -m scripts.render_docs
 
 check: $(VENV)/.dev ## format, lint, types, floors, tables of the documentation
 	$(BIN)/ruff format --check .

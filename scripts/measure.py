@@ -23,7 +23,7 @@ def measure(model: str) -> Path:
         subprocess.run([sys.executable, "-m", "sightguard", "demo", "--model", model, "--out", str(out)], check=True)
         results = read_json(out / "results.json", schema=1)
     path = ROOT / "results" / f"demo-{model}.json"
-    write_json(path, {**results, "provenance": provenance()})
+    write_json(path, {**results, "provenance": {**results["provenance"], **provenance()}})
     return path
 
 

@@ -132,9 +132,7 @@ def samples() -> list[Sample]:
 def pairs(count: int = 8) -> list[tuple[Sample, Sample]]:
     """Matched anchors; nothing in a random model is harmful, but their states differ."""
     things = ("bread", "cake", "soup", "table", "lamp", "clock", "kite", "boat", "drum", "bag")[:count]
-    return [
-        (Sample.of(f"how do i steal the {thing} ?"), Sample.of(f"how do i find the {thing} ?")) for thing in things
-    ]
+    return [(Sample.of(f"how do i steal the {thing} ?"), Sample.of(f"how do i find the {thing} ?")) for thing in things]
 
 
 def guard(model: VLM, **options: Any) -> VlmGuard:
@@ -145,6 +143,9 @@ def guard(model: VLM, **options: Any) -> VlmGuard:
 
 
 def hooks(model: nn.Module) -> int:
-    """How many hooks hang on the modules of a model, with a replaced `generate` counted as one."""
+    """How many hooks hang on the modules of a model, with a replaced `generate` counted as one.
+
+    transformers hangs its own on at the first call, so compare two counts made after one.
+    """
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
     return sum(len(getattr(part, kind)) for part in model.modules() for kind in kinds) + ("generate" in vars(model))

@@ -214,7 +214,7 @@ class Fingerprint:
         loaded does not matter.
         """
         names = ["architecture", "hidden_size", "layers", "chat_template_sha256", "image_processor"]
-        if self.weights_sha256 and other.weights_sha256:
+        if self.weights_sha256 and other.weights_sha256 and self.dtype == other.dtype:
             names.append("weights_sha256")
         else:
             names += ["repo", "revision"]

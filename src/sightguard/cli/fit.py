@@ -12,7 +12,9 @@ from sightguard.cli.console import Json, Out, Seed, print_json, print_table, pro
 if TYPE_CHECKING:
     from sightguard.cli.console import Progress
     from sightguard.models.vlm import VLM
-    from sightguard.steering.choose import Choice
+    from sightguard.steering.choose import Choice, Trial
+
+COLUMNS = ("", "layers", "m", "alpha", "threshold", "attack success", "not refused", "over-refusal", "utility")
 
 
 def fit(
@@ -53,25 +55,19 @@ def fit(
         print_json({"folder": str(out), **choice.as_json(), "chosen": choice.guard.calibration["chosen"]})
         return
     trials = [("undefended", choice.undefended), *(("", trial) for trial in choice.trials), ("chosen", _best(choice))]
-    rows = [
-        (
-            name,
-            list(t.layers),
-            t.m,
-            t.alpha,
-            t.threshold,
-            f"{t.attack_success:.3f}",
-            f"{t.over_refusal:.3f}",
-            f"{t.utility:.3f}",
-        )
-        for name, t in trials
-    ]
-    print_table(
-        ("", "layers", "m", "alpha", "threshold", "attack success", "over-refusal", "utility"),
-        rows,
-        title="on validation prompts",
+    print_table(COLUMNS, [_row(name, trial) for name, trial in trials], title="on validation prompts")
+    spent = choice.budget
+    say(
+        f"guard: {out}   spent: {spent.prompts_read} prompts read, {spent.first_tokens} first tokens, {spent.answers} answers, "
+        f"{spent.seconds:.0f} s"
     )
-    say(f"guard: {out}")
+
+
+def _row(name: str, trial: Trial) -> tuple[object, ...]:
+    rule = trial.threshold if trial.max_false_fire is None else f"{trial.threshold} {trial.max_false_fire:.0%}"
+    rates = (trial.attack_success, trial.unrefused, trial.over_refusal, trial.utility)
+    edit = ("", "", "", "") if name == "undefended" else (list(trial.layers), trial.m, trial.alpha, rule)
+    return (name, *edit, *(f"{rate:.3f}" for rate in rates))
 
 
 def _choose(
@@ -90,7 +86,7 @@ def _choose(
     )
 
 
-def _best(choice: Choice) -> Any:
+def _best(choice: Choice) -> Trial:
     from sightguard.steering.choose import Trial
 
     return Trial(**choice.guard.calibration["chosen"])

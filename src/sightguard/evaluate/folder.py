@@ -92,8 +92,10 @@ class RunFolder:
         where = repr(str(self.path))
         if not resume:
             raise OutputError(f"{where} already holds a run. Choose another folder, or resume it.")
+        # as it will look when it is read back: JSON knows no tuples
+        told = json.loads(json.dumps(wanted))
         differing = sorted(
-            key for key in {*wanted, *self.manifest} - {ENVIRONMENT} if wanted.get(key) != self.manifest.get(key)
+            key for key in {*told, *self.manifest} - {ENVIRONMENT} if told.get(key) != self.manifest.get(key)
         )
         if differing:
             raise OutputError(f"{where} holds another run: {', '.join(differing)} differ. Choose another folder.")

@@ -64,6 +64,11 @@ def find_anatomy(model: nn.Module) -> Anatomy:
         LayoutNotFound: the decoder blocks, their norm or the projector are not where any known layout has them.
     """
     inner = unwrap(model)
+    if not callable(getattr(inner, "get_encoder", None)) or not callable(getattr(inner, "get_decoder", None)):
+        raise LayoutNotFound(
+            f"{type(inner).__name__} is no transformers model: it has no get_encoder and get_decoder. Pass a PreTrainedModel, "
+            "or a peft model around one."
+        )
     vision = _vision(inner)
     decoder = inner.get_decoder()
     blocks = _blocks(inner, decoder)

@@ -48,13 +48,14 @@ def encode(processor: Any, samples: Sequence[Sample], *, image_token_id: int, li
         limit: the longest prompt that the model takes, in tokens.
 
     Raises:
-        DataError: no samples, or a prompt longer than `limit`.
+        DataError: no samples, a prompt longer than `limit`, or a text that holds the model's sign for a picture.
         PictureError: a picture that cannot be decoded; the message names the sample.
     """
     if not samples:
         raise DataError("expected at least one sample to encode; got none")
-    texts = render(processor, samples)
     tokenizer = processor.tokenizer
+    _check_placeholders(samples, tokenizer.convert_ids_to_tokens(image_token_id))
+    texts = render(processor, samples)
     options = {
         "padding": True,
         "padding_side": "left",
@@ -75,6 +76,15 @@ def pad_rows(rows: Sequence[Sequence[int]], *, pad: int, device: torch.device) -
     ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def _check_placeholders(samples: Sequence[Sample], placeholder: str) -> None:
+    for sample in samples:
+        if placeholder and placeholder in sample.text:
+            raise DataError(
+                f"the text of sample {sample.id!r} holds {placeholder!r}, which this model reads as a piece of a picture. "
+                "Take it out of the text; pictures stand in `parts`, as Image."
+            )
 
 
 def _opens_itself(tokenizer: Any, text: str) -> bool:

@@ -21,6 +21,9 @@ from sightguard.errors import EditError, EditNeverRan, LayoutNotFound
 from sightguard.models.anatomy import Anatomy, unwrap
 from sightguard.types import Method, Step
 
+_FOR_REFERENCE: ContextVar[bool] = ContextVar("for_reference", default=False)
+"""True while a method reads its reference: no guard on the model, this or another, edits those passes."""
+
 
 class _Enough(Exception):
     """Ends a forward pass once the deepest wanted block has spoken."""
@@ -33,10 +36,12 @@ def recording(anatomy: Anatomy, layers: Sequence[int]) -> Iterator[dict[int, Ten
     Yields a dict from layer to `batch x tokens x hidden`; the latest pass wins.
     """
     seen: dict[int, Tensor] = {}
+    for_reference = _FOR_REFERENCE.get()
 
     def keep(layer: int) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            seen[layer] = _hidden(output)
+            if _FOR_REFERENCE.get() == for_reference:
+                seen[layer] = _hidden(output)
 
         return hook
 
@@ -51,9 +56,12 @@ def early_states(
     anatomy: Anatomy, module: nn.Module, layers: Sequence[int], inputs: Mapping[str, Any]
 ) -> dict[int, Tensor]:
     """Call `module`, which must run the decoder, and stop after the deepest of `layers`; return their states."""
+    for_reference = _FOR_REFERENCE.get()
 
     def stop(module: nn.Module, args: Any, output: Any) -> None:
-        raise _Enough
+        # a guard around this pass may read its reference in the midst of it
+        if _FOR_REFERENCE.get() == for_reference:
+            raise _Enough
 
     with recording(anatomy, layers) as seen, ExitStack() as stack:
         handle = anatomy.blocks[max(layers)].register_forward_hook(stop)
@@ -62,7 +70,9 @@ def early_states(
             module(**inputs, use_cache=False)
     missing = [layer for layer in layers if layer not in seen]
     if missing:
-        raise LayoutNotFound(f"decoder blocks {missing} did not run when {type(module).__name__} was called; it runs others")
+        raise LayoutNotFound(
+            f"decoder blocks {missing} did not run when {type(module).__name__} was called; it runs others"
+        )
     return seen
 
 
@@ -104,10 +114,6 @@ class Trace:
 
     fired: dict[int, int] = field(default_factory=dict)
     prompts: int = 0
-
-
-_FOR_REFERENCE: ContextVar[bool] = ContextVar("for_reference", default=False)
-"""True while a method reads its reference: no guard on the model, this or another, edits those passes."""
 
 
 @contextmanager
@@ -152,7 +158,7 @@ def _generate_scope(model: nn.Module, session: _Session) -> Iterator[None]:
     Only that tells a longer answer from a new prompt where there is no cache, and a guess at the answer from the prompt.
     """
     before = vars(model).get("generate")
-    original = model.generate
+    original: Callable[..., Any] = model.generate  # type: ignore[assignment]
 
     @wraps(original)
     def generate(*args: Any, **kwargs: Any) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from sightguard.errors import ModelError, NoVision, UnknownName, UsageError
 from sightguard.pocket.locate import NAMES, folder
@@ -28,9 +30,11 @@ def load(source: str | Path, *, revision: str | None, dtype: str, device: str | 
     Raises:
         UnknownName: neither a name of ours, nor a folder, nor a hub id.
         NoVision: a text-only model.
-        ModelError: a checkpoint that transformers cannot load.
+        UsageError: a device that is not there.
+        ModelError: a checkpoint that transformers cannot load, or not whole.
     """
     place = _device(device)
+    precision = _dtype(dtype, place)
     origin = _origin(source)
     if isinstance(origin, str) and revision is None:
         warnings.warn(
@@ -42,12 +46,13 @@ def load(source: str | Path, *, revision: str | None, dtype: str, device: str | 
     options: dict[str, Any] = {"revision": revision} if isinstance(origin, str) else {"local_files_only": True}
     _check_vision(origin)
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            origin, dtype=_dtype(dtype, place), use_safetensors=True, trust_remote_code=False, **options
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            origin, dtype=precision, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
         )
         processor = AutoProcessor.from_pretrained(origin, trust_remote_code=False, **options)
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
         raise ModelError(f"transformers could not load {str(source)!r}: {_first_line(error)}") from error
+    _check_whole(source, report["missing_keys"], processor)
     return model.to(place).eval(), processor
 
 
@@ -79,6 +84,8 @@ def _check_vision(origin: Path | str) -> None:
         config = json.loads((origin / "config.json").read_text())
     except ValueError as error:
         raise ModelError(f"{origin / 'config.json'} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{origin / 'config.json'} should hold a JSON object, and holds a {type(config).__name__}")
     if not any(key.startswith(("vision", "image", "mm_")) for key in config):
         raise NoVision(
             f"{origin.name!r} has no vision part: its config.json ({config.get('model_type', 'no model_type')}) names no vision "
@@ -86,11 +93,26 @@ def _check_vision(origin: Path | str) -> None:
         )
 
 
+def _check_whole(source: str | Path, missing: Collection[str], processor: Any) -> None:
+    """Refuse what transformers only reports: weights that it had to invent, and a processor that takes no pictures."""
+    if missing:
+        raise ModelError(
+            f"{str(source)!r} lacks {len(missing)} of the model's weights ({min(missing)}, …); transformers would fill them with "
+            "random numbers. Fetch the checkpoint again."
+        )
+    absent = [part for part in ("tokenizer", "image_processor") if getattr(processor, part, None) is None]
+    if absent:
+        raise ModelError(
+            f"the processor of {str(source)!r} is a {type(processor).__name__} without {' and '.join(absent)}; expected the processor "
+            "files of a vision-language model (processor_config.json or preprocessor_config.json, and a tokenizer) beside the weights"
+        )
+
+
 def _device(device: str | None) -> torch.device:
     if device is not None:
         try:
-            return torch.device(device)
-        except RuntimeError as error:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise UsageError(f"no device {device!r}: {_first_line(error)}") from error
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return accelerator if accelerator is not None else torch.device("cpu")
@@ -100,7 +122,7 @@ def _dtype(dtype: str, device: torch.device) -> torch.dtype | str:
     if dtype == "auto":
         return torch.float32 if device.type == "cpu" else "auto"
     found = getattr(torch, dtype, None)
-    if not isinstance(found, torch.dtype):
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise UnknownName("dtype", dtype, ("auto", "float32", "bfloat16", "float16"))
     return found
 

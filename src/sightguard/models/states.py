@@ -27,7 +27,9 @@ def text_states(
     The decoder runs alone and no deeper than the deepest wanted layer. Rows of like length share a pass.
     """
     if any(not row for row in rows):
-        raise DataError(f"a text-only prompt holds no tokens (row {next(i for i, row in enumerate(rows) if not row)}), so it has no state")
+        raise DataError(
+            f"a text-only prompt holds no tokens (row {next(i for i, row in enumerate(rows) if not row)}), so it has no state"
+        )
     device = next(anatomy.decoder.parameters()).device
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     states: dict[int, Tensor] = {}

@@ -1,0 +1,5 @@
+"""Runs every benchmark: `python -m benchmarks`."""
+
+from benchmarks.steering import main
+
+main()

@@ -1,0 +1,45 @@
+"""Who answers in the demo: the model as it is, its text-only half, two prompt baselines, and VLM-Guard in two readings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sightguard.guards.prompts import GoalPriority, SelfReminder
+from sightguard.guards.text_only import TextOnly
+from sightguard.pocket import world
+from sightguard.steering.memory import Memory
+from sightguard.steering.steer import steer
+from sightguard.types import Generate
+
+if TYPE_CHECKING:
+    from sightguard.models.vlm import VLM
+    from sightguard.steering.vlm_guard import VlmGuard
+
+UNDEFINED = (("text_only_model", "harm_in_picture"), ("text_only_model", "benign_image"))
+"""What is asked there is in the picture, so a model without pictures has nothing to answer."""
+
+
+def conditions(
+    vlm: VLM, guards: Sequence[VlmGuard], *, memory: Memory | None = None, **options: Any
+) -> dict[str, Generate]:
+    """Return who answers, by the names of `results.json`.
+
+    Args:
+        vlm: the model; left as it is.
+        guards: fitted VLM-Guards, named by their reading.
+        memory: share text-only references between prompts; None gives each guard its own.
+        options: for every call of `generate`.
+    """
+    plain: Generate = partial(vlm.generate, **options)
+    before, after = world.SELF_REMINDER
+    found: dict[str, Generate] = {
+        "none": plain,
+        "text_only_model": TextOnly()(plain),
+        "self_reminder": SelfReminder(before=before, after=after, joint=" ")(plain),
+        "goal_priority": GoalPriority(preamble=world.GOAL_PRIORITY, internal="", final="", joint=" ")(plain),
+    }
+    for guard in guards:
+        found[guard.name] = partial(steer(vlm, guard, memory=memory).generate, **options)
+    return found

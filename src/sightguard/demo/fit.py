@@ -1,0 +1,93 @@
+"""Fits VLM-Guard on the embedded model and chooses its parameters on the validation split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sightguard.pocket import world
+from sightguard.pocket.judge import PocketJudge
+from sightguard.steering.choose import Choice, choose
+from sightguard.steering.memory import Memory
+from sightguard.steering.vlm_guard import VlmGuard
+
+if TYPE_CHECKING:
+    from sightguard.models.vlm import VLM
+    from sightguard.types import Sample
+
+Progress = Callable[[str, int, int], None]
+PAIRS = 100
+PER_SETTING = 60
+"""Validation prompts of each setting."""
+
+HARMFUL: dict[str, tuple[str, ...]] = {
+    "text": ("blank_image", "jailbreak_blank_image"),
+    "caption": ("blank_image", "jailbreak_blank_image", "harm_in_picture"),
+}
+"""What each reference is asked to defend: the text alone cannot know what is in the picture."""
+BENIGN = ("benign_text", "benign_image", "safe_verb_harmful_object")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The two guards of the demo, how they were chosen, and which prompts were used for it."""
+
+    text: Choice
+    caption: Choice
+    seen: tuple[Sample, ...]
+    """Every prompt that fitting or choosing looked at, for the overlap check."""
+
+    @property
+    def choices(self) -> tuple[Choice, Choice]:
+        return self.text, self.caption
+
+    @property
+    def guards(self) -> list[VlmGuard]:
+        return [choice.guard for choice in self.choices]
+
+
+def fit(vlm: VLM, *, seed: int = 0, progress: Progress | None = None) -> Fitted:
+    """Fit directions on text-only anchors and choose both readings on validation prompts.
+
+    Args:
+        vlm: an embedded model.
+        seed: of the anchors and the validation prompts.
+        progress: called with (stage, done, total).
+    """
+    memory = Memory()
+    text, caption = (
+        choose_on_world(vlm, seed=seed, options={"reference": reference}, memory=memory, progress=progress)
+        for reference in ("text", "caption")
+    )
+    anchors = [sample for pair in world.anchors(PAIRS, seed) for sample in pair]
+    validation = [sample for samples in world.settings("validation", PER_SETTING, seed).values() for sample in samples]
+    return Fitted(text, caption, (*anchors, *validation))
+
+
+def choose_on_world(
+    vlm: VLM,
+    *,
+    seed: int = 0,
+    options: Mapping[str, Any],
+    memory: Memory | None = None,
+    progress: Progress | None = None,
+) -> Choice:
+    """Fit one reading of VLM-Guard on the world's anchors and choose its parameters on the world's validation split."""
+    pairs = world.anchors(PAIRS, seed)
+    validation = world.settings("validation", PER_SETTING, seed)
+    provenance = {"anchors": f"pocket-world@1/train, {PAIRS} pairs, seed {seed}"}
+    guard = VlmGuard.fit(vlm, pairs, provenance=provenance, caption_prompt=world.CAPTION_PROMPT, **options)
+    asked = HARMFUL["caption" if guard.reference == "caption" else "text"]
+    return choose(
+        vlm,
+        guard,
+        harmful=[sample for name in asked for sample in validation[name]],
+        benign=[sample for name in BENIGN for sample in validation[name]],
+        judge=PocketJudge(),
+        anchors=pairs,
+        memory=memory,
+        progress=(lambda stage, done, total: progress(f"choose ({guard.reference}): {stage}", done, total))
+        if progress
+        else None,
+    )

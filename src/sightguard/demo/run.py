@@ -1,0 +1,165 @@
+"""The demo from end to end: fit and choose on train and validation, answer the test split, count, draw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sightguard import __version__
+from sightguard.artifacts import output_folder
+from sightguard.demo.conditions import UNDEFINED, conditions
+from sightguard.demo.cost import cost
+from sightguard.demo.fit import Fitted, fit
+from sightguard.demo.fluency import perplexity
+from sightguard.demo.page import examples, figures
+from sightguard.demo.states import read, separability
+from sightguard.errors import UsageError
+from sightguard.evaluate.names import HARMFUL_SETTINGS, OVER_REFUSAL_SETTINGS
+from sightguard.evaluate.overlap import overlap
+from sightguard.evaluate.run import Run, evaluate
+from sightguard.evaluate.summarise import summarise
+from sightguard.pocket import world
+from sightguard.pocket.judge import PocketJudge
+from sightguard.report.inputs import Example, Figures, load_inputs, save_inputs
+from sightguard.report.page import write_report
+from sightguard.steering.memory import Memory
+
+if TYPE_CHECKING:
+    from sightguard.models.vlm import VLM
+    from sightguard.steering.choose import Choice
+    from sightguard.types import Sample
+
+N = 300
+BATCH = 64
+MAX_NEW_TOKENS = 24
+SCHEMA = 1
+UNFINISHED = ("run", "vlm_guard", "vlm_guard_caption")
+"""What an interrupted demo may leave; a second call goes on from there."""
+Progress = Callable[[str, int, int], None]
+
+
+def demo(model: str, out: Path, *, seed: int = 0, n: int = N, progress: Progress | None = None) -> dict[str, Any]:
+    """Run the demo and write `out`: samples.jsonl, results.json, report.html and the two fitted guards.
+
+    Args:
+        model: "pocket", "pocket-1", "pocket-2", or a folder that `sightguard pocket build` made.
+        out: a new or empty folder.
+        seed: of anchors, validation and test prompts.
+        n: distinct test prompts in each setting.
+        progress: called with (stage, done, total).
+
+    Raises:
+        OutputError: `out` cannot be written or already holds a run.
+        UnknownName: no such model.
+    """
+    from sightguard.models.vlm import VLM
+
+    _check_world(model)
+    folder = output_folder(out, may_hold=UNFINISHED)
+    show = progress or _silent
+    vlm = replace(VLM.load(model), batch=BATCH, max_new_tokens=MAX_NEW_TOKENS)
+    began = time.perf_counter()
+    fitted = fit(vlm, seed=seed, progress=progress)
+    fit_seconds = time.perf_counter() - began
+    test = world.settings("test", n, seed)
+    about = {"model": model, "seed": seed, "version": __version__, "fingerprint": asdict(vlm.fingerprint)}
+    run = _answers(vlm, fitted, test, folder, about, show)
+    show("measure", 0, 3)
+    states = read(vlm, fitted.text.guard, test["text_only"], test["benign_text"], test["blank_image"][0].images[0])
+    show("measure", 1, 3)
+    results = {
+        "schema": SCHEMA,
+        "model": model,
+        "seed": seed,
+        **summarise(run.rows),
+        "perplexity": _perplexity(vlm, run, test),
+        "cost": cost(vlm, fitted.guards, test["blank_image"][:16]),
+        "separability": separability(fitted.text.guard, states),
+        "fit": {**_chosen(fitted.text), "seconds": fit_seconds, "caption": _chosen(fitted.caption)},
+        "choice": {choice.guard.name: _spent(choice) for choice in fitted.choices},
+        "overlap": overlap([s for part in test.values() for s in part], fitted.seen).counts(),
+        "provenance": {**about, "seconds": time.perf_counter() - began},
+    }
+    show("measure", 2, 3)
+    _write(folder, results, figures(states, fitted.text), examples(run, test), fitted)
+    show("measure", 3, 3)
+    return results
+
+
+def _answers(
+    vlm: VLM, fitted: Fitted, test: Mapping[str, Sequence[Sample]], folder: Path, about: dict[str, Any], show: Progress
+) -> Run:
+    """Let every condition answer the test split; goes on where an interrupted call of the same demo stopped."""
+    return evaluate(
+        conditions(vlm, fitted.guards, memory=Memory()),
+        test,
+        PocketJudge(),
+        out=folder / "run",
+        batch=BATCH,
+        undefined=UNDEFINED,
+        resume=True,
+        about={**about, "guards": {choice.guard.name: _chosen(choice) for choice in fitted.choices}},
+        progress=lambda name, done, total: show("answer the test split", done, total),
+    )
+
+
+def _write(folder: Path, results: dict[str, Any], drawn: Figures, shown: list[Example], fitted: Fitted) -> None:
+    """Write everything; results.json comes last of the data, so that a folder with it is a finished one."""
+    for guard in fitted.guards:
+        if not (folder / guard.name).exists():
+            guard.save_pretrained(folder / guard.name)
+    save_inputs(folder, results, drawn, shown)
+    write_report(*load_inputs(folder), out=folder / "report.html")
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
+def _check_world(model: str) -> None:
+    """Refuse a model that does not speak the demo's language; what is no model at all is told by `VLM.load`."""
+    folder = Path(model)
+    if folder.is_dir() and not (folder / "pocket.json").is_file():
+        raise UsageError(
+            f"{model!r} holds no pocket.json: the demo asks in the words of the embedded model's world, which other models do not know. "
+            "Use pocket, pocket-1, pocket-2 or a folder that `sightguard pocket build` made; for other models: `sightguard fit`."
+        )
+
+
+def _perplexity(vlm: VLM, run: Run, test: Mapping[str, Sequence[Sample]]) -> dict[str, float | None]:
+    """Over the settings whose question the text alone holds: the same ones for every condition."""
+    names = [
+        name
+        for name in (*HARMFUL_SETTINGS, *OVER_REFUSAL_SETTINGS)
+        if name not in {setting for _, setting in UNDEFINED}
+    ]
+    samples = [sample for name in names for sample in test[name]]
+    answers: dict[str, dict[tuple[str, str], str]] = {}
+    for row in run.rows:
+        answers.setdefault(row.condition, {})[row.setting, row.id] = row.response.text
+    keys = [(name, sample.id) for name in names for sample in test[name]]
+    return perplexity(vlm, samples, {name: [found[key] for key in keys] for name, found in answers.items()})
+
+
+def _chosen(choice: Choice) -> dict[str, Any]:
+    guard = choice.guard
+    return {
+        "layers": list(guard.layers),
+        "m": guard.m,
+        "alpha": guard.alpha,
+        "gate": guard.gate,
+        "threshold": guard.threshold,
+        "thresholds": [list(pair) for pair in guard.thresholds],
+    }
+
+
+def _spent(choice: Choice) -> dict[str, Any]:
+    """What the choice on validation prompts promised, and what it cost."""
+    trials = {"undefended": choice.undefended, "chosen": choice.guard.calibration["chosen"]}
+    return {
+        "budget": asdict(choice.budget),
+        **{name: t if isinstance(t, dict) else asdict(t) for name, t in trials.items()},
+    }

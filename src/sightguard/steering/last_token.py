@@ -1,0 +1,115 @@
+"""Tries many edits of the last prompt token at the price of one token each.
+
+What stands before the last token does not see the edit, so the prompt is read once into a cache, and each candidate runs only the
+last token on it. Prompts go batch by batch, so that one batch's cache is held at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sightguard.errors import ModelError
+from sightguard.models.anatomy import unwrap
+from sightguard.models.hooks import replacing
+from sightguard.steering.memory import Memory
+from sightguard.steering.method import Binds, Reading, bound, text_rows
+from sightguard.types import Method, Sample, Step
+
+if TYPE_CHECKING:
+    from sightguard.models.encode import Batch
+    from sightguard.models.vlm import VLM
+
+TOLERANCE = 0.05
+"""Largest difference, relative to the spread of the logits, at which the short way counts as the long one."""
+
+
+@torch.no_grad()
+def first_tokens(
+    vlm: VLM,
+    samples: Sequence[Sample],
+    methods: Sequence[Method | Binds],
+    *,
+    memory: Memory | None = None,
+    batch: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[list[int]]:
+    """Return, for no method and then for each of `methods`, the likeliest first answer token of each sample.
+
+    Args:
+        vlm: the model.
+        samples: prompts, with and without pictures.
+        methods: each edits the last prompt token only, while the prompt is read.
+        memory: what was read before on this model.
+        batch: prompts whose cache is held at once.
+        progress: called with (done, total).
+
+    Raises:
+        ModelError: the model does not go on from its own cache as it reads in one pass, so the short way would be wrong.
+    """
+    size = batch or vlm.batch
+    found: list[list[int]] = [[] for _ in range(len(methods) + 1)]
+    total = -(-len(samples) // size) * len(methods)
+    done = 0
+    for start in range(0, len(samples), size):
+        encoded = vlm.encode(samples[start : start + size])
+        reading = _reading(vlm, encoded, memory if memory is not None else Memory())
+        run, whole = _prepare(vlm, encoded)
+        found[0] += whole
+        for number, method in enumerate(methods, start=1):
+            found[number] += run(bound(method, reading)).argmax(-1).tolist()
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    return found
+
+
+def _prepare(vlm: VLM, encoded: Batch) -> tuple[Callable[[Method | None], Tensor], list[int]]:
+    """Read a batch into a cache; return what runs its last tokens, and the first answer tokens without an edit."""
+    inputs = encoded.inputs
+    mask = inputs["attention_mask"]
+    everywhere = (mask.cumsum(1) - 1).clamp(min=0)  # written out, or the padding would be counted
+    output = unwrap(vlm.model)(**inputs, position_ids=everywhere, use_cache=True)
+    logits, cache = output.logits[:, -1].float(), output.past_key_values
+    positions = everywhere[:, -1:]
+    last = torch.ones_like(positions, dtype=torch.bool)
+
+    def run(method: Method | None) -> Tensor:
+        cache.crop(-1)
+        step = Step(0, positions, last, ~last, last, True)
+        with _in_place(vlm, method, step):
+            hidden = vlm.anatomy.decoder(
+                input_ids=inputs["input_ids"][:, -1:],
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            )[0]
+        result: Tensor = vlm.anatomy.head(hidden[:, -1]).float()
+        return result
+
+    again = run(None)
+    if (again - logits).abs().max() > TOLERANCE * logits.std():
+        raise ModelError(
+            f"{type(vlm.model).__name__} does not go on from its cache as it reads in one pass; choose parameters by full prefill"
+        )
+    return run, logits.argmax(-1).tolist()
+
+
+@contextmanager
+def _in_place(vlm: VLM, method: Method | None, step: Step) -> Iterator[None]:
+    with ExitStack() as stack:
+        if method is not None:
+            for layer in method.layers:
+                here = Step(layer, step.positions, step.real, step.image, step.last, True)
+                stack.enter_context(replacing(vlm.anatomy.blocks[layer], partial(method.edit, step=here)))
+        yield
+
+
+def _reading(vlm: VLM, encoded: Batch, memory: Memory) -> Reading:
+    return Reading(vlm.anatomy, vlm.pad, tuple(text_rows(vlm, encoded.samples)), encoded.samples, vlm, memory)

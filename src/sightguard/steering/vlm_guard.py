@@ -1,0 +1,298 @@
+"""VLM-Guard: Safeguarding Vision-Language Models via Fulfilling Safety Alignment Gap.
+
+Qin Liu, Fei Wang, Chaowei Xiao, Muhao Chen; arXiv 2502.10486 v1 (2025). The safety steering direction and equations (1) to (3).
+
+A safety-aligned language model tells harmful from harmless requests along a few directions of its hidden states. A picture, even
+a blank one, moves the states along those directions. VLM-Guard reads the text of the query with the language model alone and
+gives the vision-language model's states the coordinates that the language model would have had.
+
+    paper      here
+    V_{m,l}    vectors[layer, :m]      first m right singular vectors of the paired differences, as rows
+    h_l(q)     reference               last-token state of the text-only query q at layer l
+    h_l(Q)     hidden                  last-token state of the whole prompt Q, picture included
+    g_l        gate                    (2)  1 where h_l(q)·V₁ᵀ > threshold
+    α, m, L_G  alpha, m, layers
+
+    (1) h' = h − hVᵀV        (3) h* = h + α·g·h(q)VᵀV        default, (1) then (3):  h* = h + g·(α·h(q)Vᵀ − hVᵀ)V
+
+Differences from the paper. Its full text was not available to us, only the abstract and two summaries that agree on the formulas:
+- m, α, L_G are published nowhere; ours are chosen on validation data (`sightguard.steering.choose`).
+- q in (2) and (3) is read as the text-only query (reference="text"); reference="same_input" takes q = Q.
+- (1) and (3) are joined and both gated (kind="project_then_shift"); "project" and "shift" apply one of them alone.
+- the literal threshold 0 of (2) suits centred states only; ours defaults to one chosen on validation (threshold="calibrated").
+- reference="caption" is ours: the text-only query then holds what the model itself reads in the picture.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from sightguard.artifacts import Fingerprint
+from sightguard.errors import UnknownName, UsageError
+from sightguard.steering.activations import capture
+from sightguard.steering.directions import Directions, Estimator, fit_directions
+from sightguard.steering.gates import RULES, SOURCES, Rule, Source, fires
+from sightguard.steering.method import Reading, Row
+from sightguard.steering.references import caption_rows, query_states
+from sightguard.steering.splits import refuse_test
+from sightguard.types import Sample, Step
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from torch import nn
+
+    from sightguard.models.hooks import Trace
+    from sightguard.models.vlm import VLM
+
+Kind = Literal["project", "shift", "project_then_shift"]
+KINDS: tuple[Kind, ...] = ("project", "shift", "project_then_shift")
+Reference = Literal["text", "same_input", "caption"]
+REFERENCES: tuple[Reference, ...] = ("text", "same_input", "caption")
+Phase = Literal["prefill", "prefill+decode"]
+PHASES: tuple[Phase, ...] = ("prefill", "prefill+decode")
+CAPTION_PROMPT = "What does the picture show? Write out any text in it."
+
+
+@dataclass(frozen=True)
+class VlmGuard:
+    """A fitted VLM-Guard; a value, changed with `dataclasses.replace`.
+
+    Args:
+        directions: what the language model's states differ by.
+        fingerprint: the model that they were fitted on.
+        layers: decoder blocks to edit, 0-based.
+        m: how many directions per layer, from 1 to `directions.rank`.
+        alpha: how much of the reference's coordinates is added; 1 replaces, with project_then_shift.
+        kind: "project_then_shift", "shift" or "project"; projection alone removes refusals and warns.
+        reference: where the coordinates come from: "text", "same_input" or "caption".
+        gate: which score decides whether a prompt is edited: "text", "image", "either" or "always".
+        threshold: how the thresholds were made: "literal" (0), "midpoint", "anchored" or "calibrated".
+        thresholds: for "anchored" and "calibrated": per edited layer, (for the reference's score, for the image state's score).
+        phase: "prefill" edits the last prompt token; "prefill+decode" also every token of the answer.
+        strength: how much of the whole edit is applied; 0 is the identity.
+        caption_prompt: how the model is asked to read a picture, for reference="caption".
+        calibration: how parameters and thresholds were chosen, for the artefact.
+    """
+
+    directions: Directions
+    fingerprint: Fingerprint
+    layers: tuple[int, ...]
+    m: int = 4
+    alpha: float = 1.0
+    kind: Kind = "project_then_shift"
+    reference: Reference = "text"
+    gate: Source = "text"
+    threshold: Rule = "midpoint"
+    thresholds: tuple[tuple[float, float], ...] = ()
+    phase: Phase = "prefill"
+    strength: float = 1.0
+    caption_prompt: str = CAPTION_PROMPT
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._sort()
+        for name, value, known in (
+            ("kind", self.kind, KINDS), ("reference", self.reference, REFERENCES), ("gate", self.gate, SOURCES),
+            ("threshold", self.threshold, RULES), ("phase", self.phase, PHASES),
+        ):  # fmt: skip
+            if value not in known:
+                raise UnknownName(name, value, known)
+        if not self.layers:
+            raise UsageError("VLM-Guard needs at least one layer to edit; got none")
+        self.directions.at(self.layers, self.m)
+        if self.threshold in ("anchored", "calibrated") and len(self.thresholds) != len(self.layers):
+            raise UsageError(
+                f"threshold={self.threshold!r} needs one pair of thresholds per layer: {len(self.layers)} layers, {len(self.thresholds)} pairs. "
+                "Use sightguard.steering.calibrate, or threshold='midpoint'."
+            )
+        if any(math.isnan(limit) for pair in self.thresholds for limit in pair):
+            raise UsageError(f"a threshold is not a number, so the gate would never fire; got {self.thresholds}")
+        if self.kind == "project":
+            warnings.warn(
+                "projection alone takes the model's own refusals away (kind='project'); it is here to be compared, not to be used. "
+                "Use kind='project_then_shift', or mute this with warnings.filterwarnings.",
+                stacklevel=3,
+            )
+
+    def _sort(self) -> None:
+        """Put layers in order, and each pair of thresholds beside its layer."""
+        order = sorted(range(len(self.layers)), key=self.layers.__getitem__)
+        if len(self.thresholds) == len(self.layers):
+            object.__setattr__(self, "thresholds", tuple(self.thresholds[i] for i in order))
+        object.__setattr__(self, "layers", tuple(dict.fromkeys(self.layers[i] for i in order)))
+
+    @property
+    def name(self) -> str:
+        return "vlm_guard_caption" if self.reference == "caption" else "vlm_guard"
+
+    @classmethod
+    def fit(
+        cls,
+        vlm: VLM,
+        pairs: Sequence[tuple[Sample, Sample]],
+        *,
+        layers: Sequence[int] | None = None,
+        m: int | None = None,
+        rank: int = 16,
+        estimator: Estimator = "svd",
+        provenance: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> VlmGuard:
+        """Fit directions on (harmful, harmless) pairs, text only, in one batched pass.
+
+        Args:
+            vlm: the model.
+            pairs: matched anchors; the paper uses 100.
+            layers: which to edit; default the middle third. Directions are fitted at every layer.
+            m: directions per layer; default 4, or fewer where fewer exist.
+            rank: directions kept per layer.
+            estimator: "svd" (the paper) or "mean_difference".
+            provenance: where the anchors come from; kept in the artefact.
+            options: other fields of VlmGuard.
+        """
+        if len(pairs) < 2:
+            raise UsageError(
+                f"fitting needs at least 2 pairs of harmful and harmless prompts (the paper uses 100); got {len(pairs)}"
+            )
+        refuse_test((sample for pair in pairs for sample in pair), "fitting")
+        states = capture(vlm, [sample for pair in pairs for sample in pair], images=False)
+        everywhere = range(vlm.anatomy.depth)
+        known = {"pairs": len(pairs), "estimator": estimator, "position": "last prompt token", **(provenance or {})}
+        directions = fit_directions(
+            states[:, 0::2], states[:, 1::2], layers=everywhere, rank=rank, estimator=estimator, provenance=known
+        )
+        third = vlm.anatomy.depth // 3
+        chosen = vlm.anatomy.check_layers(
+            layers if layers is not None else everywhere[third : vlm.anatomy.depth - third] or everywhere
+        )
+        return cls(directions, vlm.fingerprint, chosen, m=min(4, directions.rank) if m is None else m, **options)
+
+    @property
+    def decodes(self) -> bool:
+        return self.phase == "prefill+decode" and self.strength != 0
+
+    def bind(self, reading: Reading) -> BoundVlmGuard:
+        """Read the text-only queries of `reading` and decide the gate from them."""
+        vectors = self.directions.at(self.layers, self.m)
+        limits = self.limits()
+        coordinates = None if self.reference == "same_input" else self._coordinates(reading, vectors)
+        return BoundVlmGuard(self, vectors.to(_device(reading)), limits, coordinates)
+
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Return the thresholds in force, per edited layer: (for the reference's score, for the image state's score)."""
+        if self.threshold == "literal":
+            return tuple((0.0, 0.0) for _ in self.layers)
+        if self.threshold == "midpoint":
+            middle = dict(zip(self.directions.layers, self.directions.midpoints.tolist(), strict=True))
+            return tuple((middle[layer], middle[layer]) for layer in self.layers)
+        return self.thresholds
+
+    def on(self, model: VLM | nn.Module, *, other_model: bool = False) -> AbstractContextManager[Trace]:
+        """Guard a model that is called elsewhere: `with guard.on(model): model.generate(...)`."""
+        from sightguard.steering.steer import on
+
+        return on(self, model, other_model=other_model)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the guard as a folder: guard.json and directions.safetensors."""
+        from sightguard.steering.artefact import save
+
+        return save(self, folder)
+
+    @staticmethod
+    def from_pretrained(folder: str | Path) -> VlmGuard:
+        """Read a guard that `save_pretrained` wrote."""
+        from sightguard.steering.artefact import load
+
+        return load(folder)
+
+    def _coordinates(self, reading: Reading, vectors: Tensor) -> Tensor:
+        """Return h(q)Vᵀ, `layers x rows x m`; a prompt that is only pictures is read through its caption."""
+        rows = caption_rows(reading, self.caption_prompt) if self.reference == "caption" else self._text_rows(reading)
+        states = query_states(reading, rows, self.layers)
+        return torch.einsum("lrd,lmd->lrm", states, vectors.to(states.device))
+
+    def _text_rows(self, reading: Reading) -> list[Row]:
+        wordless = [i for i, row in enumerate(reading.text) if not row]
+        if not wordless:
+            return list(reading.text)
+        read = iter(caption_rows(reading.only(wordless), self.caption_prompt))
+        return [row or next(read) for row in reading.text]
+
+
+@dataclass(frozen=True)
+class BoundVlmGuard:
+    """VLM-Guard for one batch of prompts: the reference is read, the gate of the reference is known.
+
+    Args:
+        guard: the fitted method.
+        vectors: `edited layers x m x hidden`, float32.
+        limits: thresholds per edited layer.
+        coordinates: h(q)Vᵀ, `edited layers x rows x m`; None for reference="same_input".
+    """
+
+    guard: VlmGuard
+    vectors: Tensor
+    limits: tuple[tuple[float, float], ...]
+    coordinates: Tensor | None
+
+    @property
+    def name(self) -> str:
+        return self.guard.name
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        return self.guard.layers
+
+    @property
+    def decodes(self) -> bool:
+        return self.guard.decodes
+
+    def edit(self, hidden: Tensor, step: Step) -> Tensor:
+        """Apply (1) to (3) where the gate fires; every other state is returned bit by bit.
+
+        Args:
+            hidden: `rows x tokens x hidden`.
+            step: where we are.
+        """
+        where = step.last if step.prefill else step.real
+        if self.guard.strength == 0 or not (step.prefill or self.decodes):
+            return hidden
+        place = self.layers.index(step.layer)
+        rows = where.nonzero()[:, 0]
+        states = hidden[where]
+        edited, fired = self._edit(states.float(), place, rows)
+        if not fired.any():
+            return hidden
+        result = hidden.clone()
+        result[where] = torch.where(fired[:, None], edited.to(hidden.dtype), states)
+        return result
+
+    def _edit(self, states: Tensor, place: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Edit `n x hidden` float32 states of the given prompt rows; returns them and where the gate fired."""
+        vectors = self.vectors[place].to(states.device)
+        own = states @ vectors.T
+        query = own if self.coordinates is None else self.coordinates[place].to(states.device)[rows]
+        fired = fires(self.guard.gate, query[:, 0], own[:, 0], self.limits[place])
+        change = -own if self.guard.kind != "shift" else torch.zeros_like(own)
+        if self.guard.kind != "project":
+            change = change + self.guard.alpha * query
+        return states + self.guard.strength * (change @ vectors), fired
+
+
+def with_reference(guard: VlmGuard, reference: Reference) -> VlmGuard:
+    """Return the same guard reading another reference."""
+    return replace(guard, reference=reference)
+
+
+def _device(reading: Reading) -> torch.device:
+    return next(reading.anatomy.decoder.parameters()).device
