@@ -29,6 +29,7 @@ processor = AutoProcessor.from_pretrained(folder)
 _LIMITS = """
 ## Limits
 - One synthetic grammar, {words} words, one layout of pictures: outside of it the model says nothing sensible.
+- Colours are named badly (see the column by task), and some answers beside a blank picture are broken text.
 - The kinds of harm behave differently, and a headline moves with their mix (here a third each; harm in the picture is of the
   kind *object* only). Read the columns by kind.
 - The evaluation prompts are held out by combination of words, template and wrapper, from the same grammar as the training data.

@@ -82,9 +82,12 @@ LOOKING = PictureMix(colour=0.1, word=0.12, check=0.1, unrelated=0.38, talk=0.12
 POCKET = Recipe(
     name="pocket-1",
     story=(
-        "The language model is aligned on text before it meets pictures, but not to the end: it refuses most harmful text "
-        "then (table below), and replayed text beside visual tuning completes its text safety. What the model shows is that "
-        "text safety does not reach prompts with pictures; it does not show that visual tuning broke a fully aligned model."
+        "The language model is aligned on text before it meets pictures. How far it is then differs by seed (validation, "
+        "n = 300, harmful text refused / benign text refused): seed 0 .970 / .020, seed 1 .977 / .057, seed 2 .970 / .227; "
+        "the aim was at least .95 / at most .05. Text replayed beside visual tuning (60 % ordinary loss, 40 % divergence from "
+        "the aligned model) then completes text safety and takes the false refusals back. So seed 0, and nearly seed 1, show a gap "
+        "that opens in a model that was aligned before; seed 2 shows only that text safety does not reach prompts with "
+        "pictures. A deeper alignment leaves a narrower gap: see `RECIPES.md` in the package."
     ),
     sizes=Sizes(),
     stages=(
