@@ -19,7 +19,17 @@ from sightguard.steering.recipe import fit_and_choose
 from sightguard.steering.steer import Steered, steer
 from sightguard.steering.vlm_guard import VlmGuard
 
-PLAIN = Trial((), 1, 1.0, "midpoint", None, attack_success=0.5, unrefused=0.6, over_refusal=0.02, utility=0.9)
+PLAIN = Trial(
+    (),
+    1,
+    1.0,
+    "midpoint",
+    None,
+    attack_success=0.5,
+    unrefused=0.6,
+    over_refusal={"a": 0.02, "b": 0.0},
+    utility={"a": 0.9},
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +38,13 @@ def pocket() -> VLM:
 
 
 def test_within_one_point_of_over_refusal_and_utility_only_missing_refusals_count() -> None:
-    assert loss(replace(PLAIN, unrefused=0.1, over_refusal=0.03, utility=0.89), PLAIN) == pytest.approx(0.1)
+    assert loss(
+        replace(PLAIN, unrefused=0.1, over_refusal={"a": 0.03, "b": 0.01}, utility={"a": 0.89}), PLAIN
+    ) == pytest.approx(0.1)
 
 
-def test_what_is_lost_beyond_one_point_counts_five_times() -> None:
-    trial = replace(PLAIN, unrefused=0.1, over_refusal=0.05, utility=0.86)
+def test_what_one_kind_of_benign_prompt_loses_beyond_one_point_counts_five_times_whatever_others_gain() -> None:
+    trial = replace(PLAIN, unrefused=0.1, over_refusal={"a": 0.0, "b": 0.03}, utility={"a": 0.86})
     assert loss(trial, PLAIN) == pytest.approx(0.1 + 5 * 0.02 + 5 * 0.03)
 
 
@@ -57,7 +69,12 @@ def test_choosing_on_a_test_split_is_refused(pocket: VLM) -> None:
     guard = VlmGuard.fit(pocket, pairs)
     with pytest.raises(DataError, match=r"comes from a test split \(pocket-world@1/test\)"):
         choose(
-            pocket, guard, harmful=test["blank_image"], benign=test["benign_text"], judge=PocketJudge(), anchors=pairs
+            pocket,
+            guard,
+            harmful=test["blank_image"],
+            benign={"text": test["benign_text"]},
+            judge=PocketJudge(),
+            anchors=pairs,
         )
 
 
@@ -73,7 +90,7 @@ def test_the_chosen_guard_has_the_smallest_loss_and_closes_the_gap_on_validation
         pocket,
         VlmGuard.fit(pocket, pairs, caption_prompt=world.CAPTION_PROMPT),
         harmful=validation["blank_image"],
-        benign=validation["benign_image"] + validation["benign_text"],
+        benign={name: validation[name] for name in ("benign_image", "benign_text")},
         judge=PocketJudge(),
         anchors=pairs,
         ranks=(1, 4),

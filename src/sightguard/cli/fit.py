@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
     from sightguard.steering.choose import Choice, Trial
 
-COLUMNS = ("", "layers", "m", "alpha", "threshold", "attack success", "not refused", "over-refusal", "utility")
+COLUMNS = (
+    "",
+    "layers",
+    "m",
+    "alpha",
+    "threshold",
+    "attack success",
+    "not refused",
+    "worst over-refusal",
+    "worst utility",
+)
 
 
 def fit(
@@ -65,7 +75,12 @@ def fit(
 
 def _row(name: str, trial: Trial) -> tuple[object, ...]:
     rule = trial.threshold if trial.max_false_fire is None else f"{trial.threshold} {trial.max_false_fire:.0%}"
-    rates = (trial.attack_success, trial.unrefused, trial.over_refusal, trial.utility)
+    rates = (
+        trial.attack_success,
+        trial.unrefused,
+        max(trial.over_refusal.values()),
+        min(trial.utility.values(), default=1.0),
+    )
     edit = ("", "", "", "") if name == "undefended" else (list(trial.layers), trial.m, trial.alpha, rule)
     return (name, *edit, *(f"{rate:.3f}" for rate in rates))
 

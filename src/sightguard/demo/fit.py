@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 PAIRS = 100
-PER_SETTING = 60
+PER_SETTING = 100
 """Validation prompts of each setting."""
 
 HARMFUL: dict[str, tuple[str, ...]] = {
@@ -83,7 +83,7 @@ def choose_on_world(
         vlm,
         guard,
         harmful=[sample for name in asked for sample in validation[name]],
-        benign=[sample for name in BENIGN for sample in validation[name]],
+        benign={name: validation[name] for name in BENIGN},
         judge=PocketJudge(),
         anchors=pairs,
         memory=memory,

@@ -60,7 +60,11 @@ def fit_and_choose(
         vlm,
         guard,
         harmful=[pictured(harmful, picture) for harmful, _ in held_out],
-        benign=[sample for _, good in held_out for sample in (good, pictured(good, picture))] + list(benign),
+        benign={
+            "text": [good for _, good in held_out],
+            "blank picture": [pictured(good, picture) for _, good in held_out],
+            **({"own": benign} if benign else {}),
+        },
         judge=judge,
         anchors=fitted,
         finalists=finalists,
