@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CLIPImageProcessorPil, CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+)
 
 from sightguard import __version__
 from sightguard.artifacts import write_json
@@ -40,20 +47,34 @@ def model(hidden: int, layers: int) -> VLM:
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder("pocket"))
-    vision = CLIPVisionConfig(hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4, image_size=SIDE, patch_size=PATCH)
+    vision = CLIPVisionConfig(
+        hidden_size=256,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=SIDE,
+        patch_size=PATCH,
+    )
     language = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=int(2.6875 * hidden), num_hidden_layers=layers,
         num_attention_heads=hidden // 64, max_position_embeddings=2048,
     )  # fmt: skip
     image_token = tokenizer.convert_tokens_to_ids("<image>")
-    config = LlavaConfig(vision_config=vision, text_config=language, image_token_id=image_token, vision_feature_layer=-1)
+    config = LlavaConfig(
+        vision_config=vision, text_config=language, image_token_id=image_token, vision_feature_layer=-1
+    )
     torch.manual_seed(0)
     net = LlavaForConditionalGeneration(config).eval()
     net.generation_config.pad_token_id = tokenizer.pad_token_id
     pictures = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
     template = LlavaProcessor.from_pretrained(folder("pocket")).chat_template
     processor = LlavaProcessor(
-        pictures, tokenizer, patch_size=PATCH, vision_feature_select_strategy="default", num_additional_image_tokens=1, chat_template=template
+        pictures,
+        tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=template,
     )
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     return VLM(net.to(device), processor)
@@ -72,7 +93,12 @@ def ratio(first: Callable[[], Any], second: Callable[[], Any], rounds: int) -> d
     """Return the median of first / second over rounds in which they take turns, after one warm-up."""
     pairs = [(seconds(first), seconds(second)) for _ in range(rounds + 1)][1:]
     ratios = [a / b for a, b in pairs]
-    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios), "baseline_seconds": statistics.median(b for _, b in pairs)}
+    return {
+        "median": statistics.median(ratios),
+        "min": min(ratios),
+        "max": max(ratios),
+        "baseline_seconds": statistics.median(b for _, b in pairs),
+    }
 
 
 def decode_ratio(vlm: VLM, guarded: Any, samples: list[Sample], rounds: int, tokens: int) -> dict[str, float]:
@@ -80,12 +106,19 @@ def decode_ratio(vlm: VLM, guarded: Any, samples: list[Sample], rounds: int, tok
 
     def per_token(generate: Callable[..., Any]) -> float:
         short = seconds(lambda: generate(samples, max_new_tokens=1, batch=len(samples)))
-        long = seconds(lambda: generate(samples, max_new_tokens=tokens + 1, min_new_tokens=tokens + 1, batch=len(samples)))
+        long = seconds(
+            lambda: generate(samples, max_new_tokens=tokens + 1, min_new_tokens=tokens + 1, batch=len(samples))
+        )
         return (long - short) / tokens
 
     pairs = [(per_token(guarded.generate), per_token(vlm.generate)) for _ in range(rounds + 1)][1:]
     ratios = [a / b for a, b in pairs]
-    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios), "baseline_seconds": statistics.median(b for _, b in pairs)}
+    return {
+        "median": statistics.median(ratios),
+        "min": min(ratios),
+        "max": max(ratios),
+        "baseline_seconds": statistics.median(b for _, b in pairs),
+    }
 
 
 def fit_ratio(vlm: VLM, pairs: list[tuple[Sample, Sample]], rounds: int) -> dict[str, float]:
@@ -103,14 +136,19 @@ def fit_ratio(vlm: VLM, pairs: list[tuple[Sample, Sample]], rounds: int) -> dict
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hidden", type=int, default=1024)
-    parser.add_argument("--layers", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--out", type=Path, default=Path("results/bench_steering.json"))
     given = parser.parse_args()
     vlm = model(given.hidden, given.layers)
-    words = [f"how do i {verb} the {thing} number {i} ?" for i in range(25) for verb in ("fix", "clean") for thing in ("lamp", "door")]
+    words = [
+        f"how do i {verb} the {thing} number {i} ?"
+        for i in range(25)
+        for verb in ("fix", "clean")
+        for thing in ("lamp", "door")
+    ]
     pairs = [(Sample.of(a), Sample.of(b)) for a, b in zip(words, reversed(words), strict=True)]
     guard = replace(VlmGuard.fit(vlm, pairs), gate="always")
     results: dict[str, Any] = {

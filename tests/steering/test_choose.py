@@ -94,7 +94,7 @@ def test_the_chosen_guard_has_the_smallest_loss_and_closes_the_gap_on_validation
         judge=PocketJudge(),
         anchors=pairs,
         ranks=(1, 4),
-        alphas=(1.0,),
+        alphas=(1.0, 2.0),
         finalists=3,
     )
     chosen = choice.guard.calibration["chosen"]
