@@ -29,7 +29,7 @@ def provenance() -> dict[str, object]:
         "commit": _commit(),
         "source_sha256": source_sha256(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name).split("+")[0] for name in PACKAGES},
     }
 
 

@@ -84,9 +84,9 @@ def demo(model: str, out: Path, *, seed: int = 0, n: int = N, progress: Progress
         "provenance": {**about, "seconds": time.perf_counter() - began},
     }
     show("measure", 2, 3)
-    _write(folder, results, figures(states, fitted.text), examples(run, test), fitted)
+    written = _write(folder, results, figures(states, fitted.text), examples(run, test), fitted)
     show("measure", 3, 3)
-    return results
+    return written
 
 
 def _answers(
@@ -106,13 +106,17 @@ def _answers(
     )
 
 
-def _write(folder: Path, results: dict[str, Any], drawn: Figures, shown: list[Example], fitted: Fitted) -> None:
-    """Write everything; results.json comes last of the data, so that a folder with it is a finished one."""
+def _write(
+    folder: Path, results: dict[str, Any], drawn: Figures, shown: list[Example], fitted: Fitted
+) -> dict[str, Any]:
+    """Write everything and return the results as they are read back; results.json comes last of the data, so that a folder with it is a finished one."""
     for guard in fitted.guards:
         if not (folder / guard.name).exists():
             guard.save_pretrained(folder / guard.name)
     save_inputs(folder, results, drawn, shown)
-    write_report(*load_inputs(folder), out=folder / "report.html")
+    inputs = load_inputs(folder)
+    write_report(*inputs, out=folder / "report.html")
+    return inputs.results
 
 
 def _silent(stage: str, done: int, total: int) -> None:
