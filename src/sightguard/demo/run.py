@@ -109,7 +109,10 @@ def _answers(
 def _write(
     folder: Path, results: dict[str, Any], drawn: Figures, shown: list[Example], fitted: Fitted
 ) -> dict[str, Any]:
-    """Write everything and return the results as they are read back; results.json comes last of the data, so that a folder with it is a finished one."""
+    """Write everything and return the results as they are read back.
+
+    results.json comes last of the data: a folder that holds it is a finished one.
+    """
     for guard in fitted.guards:
         if not (folder / guard.name).exists():
             guard.save_pretrained(folder / guard.name)
