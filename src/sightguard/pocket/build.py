@@ -170,7 +170,7 @@ def _write(work: _Work, model: LlavaForConditionalGeneration, progress: Progress
         "stages": {s.name: json.loads(work.figures(s.name).read_text()) for s in work.recipe.stages},
         "versions": {
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": torch.__version__.split("+")[0],
             "transformers": transformers.__version__,
         },
         "threads": torch.get_num_threads(),
