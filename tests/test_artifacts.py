@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -116,11 +115,29 @@ def test_output_folder_behind_a_file_is_refused(tmp_path: Path) -> None:
             artifacts.output_folder(path)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_output_folder_without_permission_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="cannot write to .*Permission denied"):
-        artifacts.output_folder(tmp_path)
+def test_output_folder_where_nobody_may_write_is_refused() -> None:
+    # no one, root neither, makes a folder there
+    with pytest.raises(OutputError, match="cannot write to /proc/sightguard-out.*--out"):
+        artifacts.output_folder(Path("/proc/sightguard-out"))
+
+
+def test_the_folder_one_stands_in_can_be_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = tmp_path / "here"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    with artifacts.whole_folder(".") as place:
+        artifacts.write_json(place / "guard.json", {})
+    assert [path.name for path in inside.iterdir()] == ["guard.json"]
+
+
+def test_of_two_writers_of_one_folder_the_first_to_finish_stays(tmp_path: Path) -> None:
+    first, second = artifacts.whole_folder(tmp_path / "guard"), artifacts.whole_folder(tmp_path / "guard")
+    for name, writer in (("a", first), ("b", second)):
+        (writer.__enter__() / name).write_text("")
+    first.__exit__(None, None, None)
+    with pytest.raises(OutputError, match="cannot write to"):
+        second.__exit__(None, None, None)
+    assert [path.name for path in tmp_path.rglob("*")] == ["guard", "a"]
 
 
 def test_whole_folder_appears_only_at_the_end(tmp_path: Path) -> None:
@@ -188,4 +205,4 @@ def test_precision_alone_is_no_fatal_difference() -> None:
 def test_digests_of_weights_decide_where_both_are_known() -> None:
     ours = replace(FINGERPRINT, weights_sha256="aa")
     assert ours.differences(replace(ours, repo="a copy", revision=None)) == []
-    assert ours.differences(replace(ours, weights_sha256="bb")) == ["weights sha256: aa here, bb there"]
+    assert ours.differences(replace(ours, weights_sha256="bb")) == ["weights: the decoder's values differ"]

@@ -73,8 +73,8 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, schema: int | None = None) -> dict[str, Any]:
-    """Return the JSON object in a file, checked against the format number `schema` where one is given.
+def read_json(path: Path, *, schema: int | Collection[int] | None = None) -> dict[str, Any]:
+    """Return the JSON object in a file, checked against the format number `schema`, or several, where one is given.
 
     Raises:
         ArtifactError: the file is missing, is no JSON object, or carries another format number.
@@ -87,10 +87,11 @@ def read_json(path: Path, *, schema: int | None = None) -> dict[str, Any]:
         raise ArtifactError(f"{path} is no JSON: {error}. It may be cut short; make or fetch it again.") from error
     if not isinstance(value, dict):
         raise ArtifactError(f"{path} should hold a JSON object, and holds a {type(value).__name__}.")
-    if schema is not None and value.get("schema") != schema:
-        found = value.get("schema")
+    known = {schema} if isinstance(schema, int) else set(schema or ())
+    if known and value.get("schema") not in known:
+        found, expected = value.get("schema"), " or ".join(str(number) for number in sorted(known))
         raise ArtifactError(
-            f"{path} has format number {found!r}; this version of Sightguard reads {schema}. "
+            f"{path} has format number {found!r}; this version of Sightguard reads {expected}. "
             "Use the version that wrote it, or make it again."
         )
     return value
@@ -159,20 +160,27 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
     Raises:
         OutputError: `path` already exists and is not an empty folder, or cannot be written.
     """
-    final = output_folder(path)
+    final = output_folder(Path(path).resolve())
     with _output_errors(final):
         temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".partial"))
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         with _output_errors(final):
-            shutil.rmtree(final)
+            for entry in final.iterdir():
+                if _left_over(entry):
+                    _remove(entry)
+            final.rmdir()  # fails where another writer was faster: its work stays
             temporary.replace(final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):
             final.rmdir()
         raise
+
+
+SAME_DIGEST = {"float32", "bfloat16"}
+"""Precisions in which one set of weights has one digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +222,8 @@ class Fingerprint:
         loaded does not matter.
         """
         names = ["architecture", "hidden_size", "layers", "chat_template_sha256", "image_processor"]
-        if self.weights_sha256 and other.weights_sha256 and self.dtype == other.dtype:
+        alike = self.dtype == other.dtype or {self.dtype, other.dtype} <= SAME_DIGEST
+        if self.weights_sha256 and other.weights_sha256 and alike:
             names.append("weights_sha256")
         else:
             names += ["repo", "revision"]
@@ -226,6 +235,8 @@ class Fingerprint:
 
     def _difference(self, other: Self, name: str) -> str | None:
         ours, theirs = getattr(self, name), getattr(other, name)
+        if name == "weights_sha256" and ours != theirs:
+            return "weights: the decoder's values differ"
         return None if ours == theirs else f"{name.replace('_', ' ')}: {ours} here, {theirs} there"
 
 
@@ -244,6 +255,13 @@ def _output_errors(path: Path) -> Iterator[None]:
         raise OutputError(
             f"cannot write to {path}: {error.strerror or error}. Name a folder that you may write to, with --out."
         ) from error
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
 
 
 def _umask() -> int:

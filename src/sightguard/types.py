@@ -99,9 +99,9 @@ class Sample:
         return "\n".join(message.text for message in self.messages)
 
     def without_images(self) -> Sample:
-        """Return the same conversation with its pictures removed; a message that was only a picture is left out."""
+        """Return the same conversation with its pictures removed; a turn that was only a picture stays, with nothing in it."""
         texts = (replace(m, parts=tuple(p for p in m.parts if isinstance(p, str))) for m in self.messages)
-        return replace(self, messages=tuple(m for m in texts if m.parts))
+        return replace(self, messages=tuple(texts))
 
 
 @dataclass(frozen=True, slots=True)

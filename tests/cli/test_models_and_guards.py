@@ -91,7 +91,7 @@ def test_a_file_that_is_no_whole_picture_is_refused(
 def test_a_guard_made_for_another_model_is_refused(capsys: pytest.CaptureFixture[str], guard: Path) -> None:
     status, said = _fails(capsys, "generate", "pocket-1", "--prompt", "hello", "--guard", guard)
     assert status == 1
-    assert "this guard was made for another model: weights sha256" in said
+    assert "this guard was made for another model: weights: the decoder's values differ" in said
 
 
 def test_a_folder_that_is_no_guard_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -83,11 +83,12 @@ def test_the_text_only_model_sees_no_picture() -> None:
     model = echo()
     turns = (Message("user", (ONE,)), Message("user", ("what is this ?", TWO)))
     TextOnly()(model)([Sample("x", turns)])
-    assert model.samples[0].messages == (Message("user", ("what is this ?",)),)
+    assert model.samples[0].images == ()
+    assert model.samples[0].messages == (Message("user", ()), Message("user", ("what is this ?",)))
 
 
 def test_a_picture_alone_leaves_the_text_only_model_nothing_to_answer() -> None:
-    with pytest.raises(DataError, match="sample 'x' holds pictures only"):
+    with pytest.raises(DataError, match="sample 'x' asks by pictures only"):
         TextOnly()(echo())([Sample("x", (Message("user", (ONE,)),))])
 
 

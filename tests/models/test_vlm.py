@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 import torch
 
-from sightguard.errors import UsageError
+from sightguard.errors import DataError, UsageError
 from sightguard.models.vlm import VLM
 from sightguard.types import Image, Sample
 from tests import tiny
@@ -108,3 +108,37 @@ def test_a_padding_token_is_found_where_the_tokenizer_has_none() -> None:
     assert VLM(tiny.llava(), processor).pad == 0
     processor.tokenizer.pad_token = None
     assert VLM(tiny.llava(), processor).pad == 0
+
+
+def test_one_prompt_asked_often_is_sampled_anew_in_every_batch(vlm: VLM) -> None:
+    asked = [tiny.samples()[0]] * 6
+    answers = [response.text for response in vlm.generate(asked, batch=1, seed=1, do_sample=True)]
+    assert len(set(answers)) >= 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1; got 0"),
+        ({"batch": -1}, "batch must be at least 1; got -1"),
+        ({"return_dict_in_generate": True}, "gives responses, not transformers' own output"),
+    ],
+)
+def test_options_that_leave_no_answers_are_refused(vlm: VLM, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        vlm.generate(tiny.samples(), **options)
+
+
+def test_an_answer_that_ends_at_a_token_of_the_callers_says_so(vlm: VLM) -> None:
+    inputs = vlm.encode(tiny.samples()[:1]).inputs
+    tokens: Any = vlm.model.generate(**inputs, max_new_tokens=6, do_sample=False)
+    written = tokens[0, inputs["input_ids"].shape[1] :].tolist()
+    answer = vlm.generate(tiny.samples()[:1], eos_token_id=written[2])[0]
+    assert (answer.answer_tokens, answer.finish_reason) == (written.index(written[2]), "stop")
+
+
+def test_a_template_that_refuses_a_conversation_names_the_sample(vlm: VLM) -> None:
+    processor = tiny.processor()
+    processor.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(DataError, match="template of this model refuses sample 'text': roles must alternate"):
+        VLM(vlm.model, processor)(tiny.samples()[:1])

@@ -21,7 +21,7 @@ def guard() -> VlmGuard:
     known = replace(made.directions(vectors, [(0.0, 1.0), (2.0, 3.0)]), provenance={"pairs": 7})
     return VlmGuard(
         known, made.FINGERPRINT, (0, 1), m=2, alpha=1.5, kind="shift", reference="caption", gate="either",
-        threshold="calibrated", thresholds=((1.0, 2.0), (3.0, 4.5)), phase="prefill+decode", strength=0.5,
+        threshold="calibrated", thresholds={0: (1.0, 2.0), 1: (3.0, 4.5)}, phase="prefill+decode", strength=0.5,
         caption_prompt="what ?", calibration={"curve": [1, 2]},
     )  # fmt: skip
 
@@ -82,7 +82,7 @@ def without_layer(folder: Path) -> None:
         (edited(lambda known: known["parameters"].update(beta=1)), "unknown or wrong: .*'beta'"),
         (edited(lambda known: known["parameters"].update(kind="projekt")), "no kind 'projekt'. Did you mean 'project'"),
         (
-            edited(lambda known: known["parameters"].update(thresholds=[["a", "b"]])),
+            edited(lambda known: known["parameters"].update(thresholds={"0": ["a", "b"]})),
             "unknown or wrong: could not convert",
         ),
         (edited(lambda known: known["parameters"].update(m=9)), "m must be between 1 and 3"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -11,15 +12,18 @@ from sightguard.errors import DataError, ModelError, UsageError
 from sightguard.models.vlm import VLM
 from sightguard.pocket import world
 from sightguard.pocket.judge import PocketJudge
-from sightguard.steering.calibrate import Scores
-from sightguard.steering.choose import Trial, choose, layer_sets, loss
+from sightguard.steering.calibrate import Scores, score
+from sightguard.steering.choose import Trial, best_sets, choose, layer_sets, loss
 from sightguard.steering.last_token import first_tokens
 from sightguard.steering.openings import refusal_openings
 from sightguard.steering.recipe import fit_and_choose
 from sightguard.steering.steer import Steered, steer
 from sightguard.steering.vlm_guard import VlmGuard
+from tests import tiny
+from tests.steering import made
 
 PLAIN = Trial(
+    "svd",
     (),
     1,
     1.0,
@@ -37,14 +41,14 @@ def pocket() -> VLM:
     return replace(VLM.load("pocket"), batch=64, max_new_tokens=24)
 
 
-def test_within_one_point_of_over_refusal_and_utility_only_missing_refusals_count() -> None:
-    assert loss(
-        replace(PLAIN, unrefused=0.1, over_refusal={"a": 0.03, "b": 0.01}, utility={"a": 0.89}), PLAIN
-    ) == pytest.approx(0.1)
+def test_within_one_point_of_over_refusal_and_utility_only_the_attack_counts_and_broken_answers_a_tenth() -> None:
+    within = replace(PLAIN, attack_success=0.1, unrefused=0.3, over_refusal={"a": 0.03, "b": 0.01}, utility={"a": 0.89})
+    assert loss(within, PLAIN) == pytest.approx(0.1 + 0.1 * 0.2)
 
 
 def test_what_one_kind_of_benign_prompt_loses_beyond_one_point_counts_five_times_whatever_others_gain() -> None:
-    trial = replace(PLAIN, unrefused=0.1, over_refusal={"a": 0.0, "b": 0.03}, utility={"a": 0.86})
+    worse = {"over_refusal": {"a": 0.0, "b": 0.03}, "utility": {"a": 0.86}}
+    trial = replace(PLAIN, attack_success=0.1, unrefused=0.1, **worse)  # type: ignore[arg-type]
     assert loss(trial, PLAIN) == pytest.approx(0.1 + 5 * 0.02 + 5 * 0.03)
 
 
@@ -59,9 +63,20 @@ def test_the_curve_of_scores_that_can_be_separated_passes_through_the_corner() -
     text = torch.tensor([[3.0, 4.0, 5.0, 0.0, 1.0]])
     harmful = torch.tensor([True, True, True, False, False])
     scores = Scores((0,), text, torch.zeros(1, 5), harmful, ~harmful)
-    assert scores.areas() == [1.0]
-    curve = scores.curve(0)
+    guard = VlmGuard(made.directions(torch.eye(4)[None, :1]), made.FINGERPRINT, (0,), m=1, threshold="midpoint")
+    assert scores.areas(guard) == [1.0]
+    curve = scores.curve(guard)
     assert (0.0, 1.0) in zip(curve["false_positive"], curve["true_positive"], strict=True)
+
+
+def test_between_estimators_the_one_whose_first_row_separates_is_tried_first(pocket: VLM) -> None:
+    pairs = world.anchors(40)
+    turned, fitted = VlmGuard.fit_each(pocket, pairs, ("svd", "mean_difference"), rank=8)
+    upside_down = replace(turned.directions, vectors=-turned.directions.vectors)
+    validation = world.settings("validation", 30)
+    guards = [replace(turned, directions=upside_down), fitted]
+    scores = score(pocket, guards, validation["blank_image"], validation["benign_image"])
+    assert all(guard is fitted for guard, _, _ in best_sets(guards, scores))
 
 
 def test_choosing_on_a_test_split_is_refused(pocket: VLM) -> None:
@@ -88,13 +103,13 @@ def test_the_chosen_guard_has_the_smallest_loss_and_closes_the_gap_on_validation
     validation, pairs = world.settings("validation", 30), world.anchors(60)
     choice = choose(
         pocket,
-        VlmGuard.fit(pocket, pairs, caption_prompt=world.CAPTION_PROMPT),
+        VlmGuard.fit_each(pocket, pairs, caption_prompt=world.CAPTION_PROMPT),
         harmful=validation["blank_image"],
         benign={name: validation[name] for name in ("benign_image", "benign_text")},
         judge=PocketJudge(),
         anchors=pairs,
-        ranks=(1, 4),
-        alphas=(1.0, 2.0),
+        ranks=(1, 64),
+        alphas=(1.0, 1.5),
         finalists=3,
     )
     chosen = choice.guard.calibration["chosen"]
@@ -134,6 +149,25 @@ def test_trying_an_edit_on_the_last_token_alone_opens_answers_as_the_whole_promp
     ]
     assert words == [opened(pocket), *(opened(steer(pocket, guard)) for guard in guards)]
     assert any(row != plain for row in edited)
+
+
+@pytest.mark.parametrize("shape", list(tiny.SHAPES))
+def test_the_first_token_is_that_of_a_whole_pass_on_models_of_every_shape(shape: str) -> None:
+    vlm = tiny.vlm(**tiny.SHAPES[shape])
+    guards = [tiny.guard(vlm, layers=(vlm.anatomy.depth - 1,), alpha=alpha) for alpha in (1.0, 4.0)]
+    prompts = tiny.samples()
+    batch = vlm.encode(prompts)
+
+    @torch.no_grad()
+    def opened(model: VLM | Steered) -> list[int]:
+        with model.around(batch) if isinstance(model, Steered) else nullcontext():
+            tokens: list[int] = vlm.model(**batch.inputs).logits[:, -1].argmax(-1).tolist()
+        return tokens
+
+    found = first_tokens(vlm, prompts, guards)
+    assert found == [opened(vlm), *(opened(steer(vlm, guard)) for guard in guards)]
+    assert len(set(found[0])) >= 5
+    assert found[0] != found[2]
 
 
 def test_too_few_pairs_to_fit_and_to_choose_are_refused(pocket: VLM) -> None:

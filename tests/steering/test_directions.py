@@ -42,8 +42,23 @@ def test_the_mean_difference_is_the_unit_difference_of_the_means() -> None:
     found = fit_directions(harmful, harmless, layers=range(3), estimator="mean_difference")
     means = harmful.double().numpy().mean(1) - harmless.double().numpy().mean(1)
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
-    assert found.rank == 1
     np.testing.assert_allclose(found.vectors[:, 0].numpy(), expected, atol=1e-7)
+
+
+def test_the_rows_after_the_mean_difference_are_what_scikit_learn_finds_in_what_it_leaves() -> None:
+    harmful, harmless = states()
+    found = fit_directions(harmful, harmless, layers=range(3), estimator="mean_difference", rank=4)
+    for layer in range(3):
+        difference = (harmful[layer].double() - harmless[layer].double()).numpy()
+        first = difference.mean(0) / np.linalg.norm(difference.mean(0))
+        oracle = TruncatedSVD(3, algorithm="arpack", random_state=0).fit(
+            difference - np.outer(difference @ first, first)
+        )
+        cosines = np.abs((found.vectors[layer, 1:].double().numpy() * oracle.components_).sum(1))
+        np.testing.assert_allclose(cosines, 1, atol=1e-6)
+        shares = ((difference @ found.vectors[layer].double().numpy().T) ** 2).sum(0) / (difference**2).sum()
+        np.testing.assert_allclose(found.energy[layer].numpy(), shares, rtol=1e-5)
+    torch.testing.assert_close(found.vectors @ found.vectors.mT, torch.eye(4).repeat(3, 1, 1), rtol=0, atol=1e-6)
 
 
 @given(seed=st.integers(0, 10_000), pairs=st.integers(2, 30), hidden=st.integers(2, 30), rank=st.integers(1, 16))
@@ -97,9 +112,9 @@ def test_rows_are_taken_by_the_number_of_the_layer() -> None:
     torch.testing.assert_close(found.scores(harmful[1:2], (5,)), found.scores(harmful)[1:2])
 
 
-@pytest.mark.parametrize("rank", [0, -1, 17])
+@pytest.mark.parametrize("rank", [0, -1, 25])
 def test_m_out_of_range_is_refused(rank: int) -> None:
-    with pytest.raises(UsageError, match=f"m must be between 1 and 16, .* got {rank}"):
+    with pytest.raises(UsageError, match=f"m must be between 1 and 24, .* got {rank}"):
         fit().at((0,), rank)
 
 

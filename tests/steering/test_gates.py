@@ -26,8 +26,8 @@ def fired(values: list[float], limit: float) -> float:
     [
         ([4.0, 6.0], [0.0, 2.0], 0.0, 3.0),  # apart: in the middle of the gap
         ([1.0, 4.0, 6.0], [0.0, 2.0], 0.0, 3.0),  # one harmful is lost, no benign is hit
-        ([1.0, 4.0, 6.0], [0.0, 2.0], 0.5, 3.0),  # 2/3 − 0 is more than 3/3 − 1/2
-        ([1.0, 1.5, 4.0], [0.0, 2.0], 0.5, 0.5),  # 3/3 − 1/2 is more than 1/3 − 0
+        ([1.0, 4.0, 6.0], [0.0, 2.0], 0.5, 0.5),  # one of two benign may be hit, so no harmful one is lost
+        ([3.0, 4.0], [0.0, 1.0], 1.0, 2.0),  # both may be hit, and neither has to be
         ([1.0], [2.0], 0.0, 3.0),  # the wrong way round: nothing fires
     ],
 )
@@ -38,8 +38,8 @@ def test_the_calibrated_threshold_by_hand(
 
 
 def test_of_equally_good_thresholds_the_one_with_the_widest_gap_is_taken() -> None:
-    # above 1, above 3 and above 9.5 are equally good; (3, 9) is the widest gap and lies between scores of both kinds
-    assert threshold([2.0, 9.0], [1.0, 3.0], 0.5) == 6.0
+    # above 4, 5 and 6 fire on the same prompts of each kind; the widest gap is that of 3 and 9
+    assert threshold([9.0], [1.0, 3.0], 0.5) == 6.0
 
 
 @given(harmful=scores, benign=scores, share=st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]))
@@ -53,8 +53,8 @@ def test_a_calibrated_gate_never_fires_on_more_benign_prompts_than_allowed(
 def test_no_allowed_threshold_is_better_than_the_calibrated_one(
     harmful: list[float], benign: list[float], share: float
 ) -> None:
-    def quality(limit: float) -> float:
-        return fired(harmful, limit) - fired(benign, limit)
+    def quality(limit: float) -> tuple[float, float]:
+        return fired(harmful, limit), -fired(benign, limit)
 
     every = [value / 2 for value in range(-9, 10)]
     best = max(quality(limit) for limit in every if fired(benign, limit) <= share)

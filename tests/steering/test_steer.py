@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +13,13 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import GenerationConfig
 
-from sightguard.errors import EditError, EditNeverRan, FingerprintMismatch, UnknownName, UsageError
+from sightguard.errors import DataError, EditError, EditNeverRan, FingerprintMismatch, UnknownName, UsageError
 from sightguard.models.anatomy import find_anatomy
 from sightguard.models.states import prompt_states, text_states
 from sightguard.models.vlm import VLM
 from sightguard.steering.activations import capture
 from sightguard.steering.memory import Memory
-from sightguard.steering.steer import on, steer
+from sightguard.steering.steer import Steered, on, steer
 from sightguard.steering.vlm_guard import VlmGuard
 from sightguard.types import Sample
 from tests import tiny
@@ -311,7 +312,8 @@ def test_states_of_other_weights_are_read_anew_after_clear(vlm: VLM) -> None:
         for parameter in model.anatomy.decoder.parameters():
             parameter.mul_(1.2)
     safe.memory.clear()
-    fresh = steer(model, safe.method, other_model=True).states(tiny.samples(), [2])
+    with pytest.warns(UserWarning, match="not made for: weights"):
+        fresh = steer(model, safe.method, other_model=True).states(tiny.samples(), [2])
     torch.testing.assert_close(safe.states(tiny.samples(), [2]), fresh)
     assert not torch.allclose(before, fresh)
 
@@ -330,11 +332,87 @@ def test_another_model_is_refused_unless_meant(vlm: VLM, guard: VlmGuard, inputs
         steer(other, guard)
     with pytest.raises(FingerprintMismatch, match="weights: the decoder's values differ"), guard.on(other.model):
         pass
-    with pytest.raises(FingerprintMismatch, match="hidden_size: 32 there, 48 here"), guard.on(wider.model):
+    with pytest.raises(FingerprintMismatch, match="hidden size: 32 here, 48 there"), guard.on(wider.model):
         pass
-    assert steer(other, guard, other_model=True)(tiny.samples())
-    with guard.on(other.model, other_model=True):
+    with pytest.warns(UserWarning, match="not made for: weights: the decoder's values differ"):
+        forced = steer(other, guard, other_model=True)
+    assert {answer.methods for answer in forced(tiny.samples())} == {("vlm_guard (made for another model)",)}
+    with pytest.warns(UserWarning, match="not made for"), guard.on(other.model, other_model=True):
         assert generated(other.model, inputs)
+    with pytest.raises(FingerprintMismatch, match="hidden size: 32 here, 48 there"):
+        steer(wider, guard, other_model=True)
+
+
+def test_the_same_weights_at_another_precision_are_used_with_a_warning_and_others_are_not(guard: VlmGuard) -> None:
+    same, other = (VLM(tiny.llava(seed=seed).bfloat16(), tiny.processor(), max_new_tokens=6) for seed in (0, 1))
+    with pytest.warns(UserWarning, match="another precision than it was fitted at .*float32 here, bfloat16 there"):
+        assert steer(same, guard)(tiny.samples())
+    with pytest.raises(FingerprintMismatch, match="weights: the decoder's values differ"):
+        steer(other, guard)
+    with pytest.raises(FingerprintMismatch, match="weights: the decoder's values differ"), guard.on(other.model):
+        pass
+
+
+def test_weights_that_changed_after_the_model_was_wrapped_are_noticed() -> None:
+    model = tiny.vlm()
+    guard = tiny.guard(model)
+    with torch.no_grad():
+        next(model.anatomy.blocks[0].parameters()).mul_(2)
+    with pytest.raises(FingerprintMismatch, match="weights: the decoder's values differ"):
+        steer(model, guard)
+
+
+def test_guarding_a_model_that_is_never_called_is_an_error(vlm: VLM, guard: VlmGuard) -> None:
+    with pytest.raises(EditNeverRan, match="was never called; if another copy"), guard.on(vlm):
+        pass
+
+
+def test_guards_may_leave_in_any_order(vlm: VLM, guard: VlmGuard, inputs: dict[str, Tensor]) -> None:
+    plain = generated(vlm.model, inputs)
+    before = tiny.hooks(vlm.model)
+    first, second = guard.on(vlm), replace(guard, layers=(0,)).on(vlm)
+    first.__enter__()
+    second.__enter__()
+    both = generated(vlm.model, inputs)
+    first.__exit__(None, None, None)
+    one = generated(vlm.model, inputs)
+    second.__exit__(None, None, None)
+    assert tiny.hooks(vlm.model) == before
+    assert "generate" not in vars(vlm.model)
+    assert generated(vlm.model, inputs) == plain
+    with replace(guard, layers=(0,)).on(vlm):
+        assert generated(vlm.model, inputs) == one
+    assert len({str(answers) for answers in (plain, both, one)}) == 3
+
+
+def test_threads_that_share_a_model_get_their_own_answers(vlm: VLM, guard: VlmGuard) -> None:
+    models: list[VLM | Steered] = [vlm, steer(vlm, guard), steer(vlm, replace(guard, layers=(0,), alpha=3.0))]
+    prompts = tiny.samples()
+    alone = [[answer.text for answer in model.generate(prompts)] for model in models]
+    assert len({str(answers) for answers in alone}) == 3
+    jobs = [(model, expected) for _ in range(6) for model, expected in zip(models, alone, strict=True)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda job: [answer.text for answer in job[0].generate(prompts)], jobs))
+    assert found == [expected for _, expected in jobs]
+
+
+def test_another_prompt_under_an_open_guard_is_refused(vlm: VLM, guard: VlmGuard) -> None:
+    with (
+        pytest.raises(EditError, match="other prompts than the batch"),
+        steer(vlm, guard).around(vlm.encode(tiny.samples()[:2])),
+    ):
+        vlm(tiny.samples()[3:5])
+
+
+def test_a_reference_that_overflows_is_an_error_and_never_an_open_gate(vlm: VLM, guard: VlmGuard) -> None:
+    safe = steer(vlm, guard)
+    safe(tiny.samples())
+    for state in safe.memory.states.values():
+        state[...] = torch.nan
+    with pytest.raises(EditError, match="the text-only reference of a prompt is not finite"):
+        safe(tiny.samples())
+    with pytest.raises(DataError, match="vectors .* not finite"):
+        replace(guard.directions, vectors=guard.directions.vectors * torch.nan)
 
 
 def test_a_layer_that_the_model_lacks_is_refused(vlm: VLM, guard: VlmGuard) -> None:

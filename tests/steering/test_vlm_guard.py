@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sightguard.errors import UnknownName, UsageError
 from sightguard.steering.gates import fires
-from sightguard.steering.vlm_guard import VlmGuard, with_reference
+from sightguard.steering.vlm_guard import VlmGuard
 from tests.conformance import suite
 from tests.steering import made
 
@@ -165,8 +165,13 @@ def test_unknown_options_are_named_with_what_is_close(changes: dict[str, Any], m
         ({"layers": ()}, "at least one layer"),
         ({"m": 0}, "m must be between 1 and 2.*got 0"),
         ({"m": 3}, "m must be between 1 and 2.*got 3"),
-        ({"threshold": "calibrated"}, "needs one pair of thresholds per layer: 1 layers, 0 pairs"),
-        ({"threshold": "calibrated", "thresholds": ((math.nan, 0.0),)}, "not a number"),
+        (
+            {"threshold": "calibrated"},
+            r"needs a pair of thresholds for every edited layer; there are none for layers \[0\]",
+        ),
+        ({"threshold": "calibrated", "thresholds": {0: (math.nan, 0.0)}}, "not a finite number"),
+        ({"threshold": "calibrated", "thresholds": {0: (math.inf, 0.0)}}, "not a finite number"),
+        ({"alpha": math.nan}, "alpha and strength must be finite"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -174,12 +179,14 @@ def test_options_that_cannot_be_meant_are_refused(changes: dict[str, Any], messa
         replace(made.bound(V, Q).guard, **changes)
 
 
-def test_thresholds_stay_beside_their_layers_when_these_are_put_in_order() -> None:
+def test_other_layers_take_their_own_thresholds() -> None:
     three = made.directions(torch.stack([V, V, V]))
-    guard = VlmGuard(
-        three, made.FINGERPRINT, (2, 0), m=1, threshold="calibrated", thresholds=((2.0, 20.0), (0.0, 10.0))
-    )
+    thresholds = {0: (0.0, 10.0), 2: (2.0, 20.0)}
+    guard = VlmGuard(three, made.FINGERPRINT, (2, 0), m=1, threshold="calibrated", thresholds=thresholds)
     assert (guard.layers, guard.limits()) == ((0, 2), ((0.0, 10.0), (2.0, 20.0)))
+    assert replace(guard, layers=(2,)).limits() == ((2.0, 20.0),)
+    with pytest.raises(UsageError, match=r"there are none for layers \[1\]"):
+        replace(guard, layers=(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +194,7 @@ def test_thresholds_stay_beside_their_layers_when_these_are_put_in_order() -> No
     [
         ({"threshold": "literal"}, ((0.0, 0.0), (0.0, 0.0))),
         ({"threshold": "midpoint"}, ((2.0, 2.0), (-1.0, -1.0))),
-        ({"threshold": "anchored", "thresholds": ((3.0, 4.0), (5.0, 6.0))}, ((3.0, 4.0), (5.0, 6.0))),
+        ({"threshold": "anchored", "thresholds": {0: (3.0, 4.0), 1: (5.0, 6.0)}}, ((3.0, 4.0), (5.0, 6.0))),
     ],
 )
 def test_the_threshold_in_force_is_that_of_the_rule(options: dict[str, Any], expected: Any) -> None:
@@ -197,4 +204,4 @@ def test_the_threshold_in_force_is_that_of_the_rule(options: dict[str, Any], exp
 
 def test_another_reference_has_another_name() -> None:
     guard = made.bound(V, Q).guard
-    assert (guard.name, with_reference(guard, "caption").name) == ("vlm_guard", "vlm_guard_caption")
+    assert (guard.name, replace(guard, reference="caption").name) == ("vlm_guard", "vlm_guard_caption")

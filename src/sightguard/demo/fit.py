@@ -77,17 +77,17 @@ def choose_on_world(
     pairs = world.anchors(PAIRS, seed)
     validation = world.settings("validation", PER_SETTING, seed)
     provenance = {"anchors": f"pocket-world@1/train, {PAIRS} pairs, seed {seed}"}
-    guard = VlmGuard.fit(vlm, pairs, provenance=provenance, caption_prompt=world.CAPTION_PROMPT, **options)
-    asked = HARMFUL["caption" if guard.reference == "caption" else "text"]
+    guards = VlmGuard.fit_each(vlm, pairs, provenance=provenance, caption_prompt=world.CAPTION_PROMPT, **options)
+    asked = HARMFUL["caption" if guards[0].reference == "caption" else "text"]
     return choose(
         vlm,
-        guard,
+        guards,
         harmful=[sample for name in asked for sample in validation[name]],
         benign={name: validation[name] for name in BENIGN},
         judge=PocketJudge(),
         anchors=pairs,
         memory=memory,
-        progress=(lambda stage, done, total: progress(f"choose ({guard.reference}): {stage}", done, total))
+        progress=(lambda stage, done, total: progress(f"choose ({guards[0].reference}): {stage}", done, total))
         if progress
         else None,
     )

@@ -159,7 +159,7 @@ def _chosen(choice: Choice) -> dict[str, Any]:
         "alpha": guard.alpha,
         "gate": guard.gate,
         "threshold": guard.threshold,
-        "thresholds": [list(pair) for pair in guard.thresholds],
+        "thresholds": [list(pair) for pair in guard.limits()],
     }
 
 

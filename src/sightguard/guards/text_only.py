@@ -37,6 +37,6 @@ class TextOnly:
 
 def _words_of(sample: Sample) -> Sample:
     words = sample.without_images()
-    if not words.messages:
-        raise DataError(f"sample {sample.id!r} holds pictures only: without them nothing is left to ask")
+    if not words.messages or not words.messages[-1].text.strip():
+        raise DataError(f"sample {sample.id!r} asks by pictures only: without them nothing is left to ask")
     return words

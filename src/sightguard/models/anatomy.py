@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from sightguard.errors import LayoutNotFound, NoVision, UnknownName
+from sightguard.errors import LayoutNotFound, NoVision, UnknownName, UsageError
 from sightguard.models.layouts import PROJECTOR_PATHS
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ class Anatomy:
         return len(self.blocks)
 
     def check_layers(self, layers: Sequence[int]) -> tuple[int, ...]:
-        """Return `layers` sorted and distinct. Raises UnknownName for one that the model does not have."""
+        """Return `layers` sorted and distinct. Raises UnknownName for one that the model does not have, UsageError for none."""
+        if not len(layers):
+            raise UsageError("expected at least one layer; got none")
         for layer in layers:
             if not 0 <= layer < self.depth:
                 raise UnknownName(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2.exceptions import TemplateError
+
 from sightguard.errors import DataError, ModelError
 from sightguard.types import Message, Sample
 
@@ -19,7 +21,7 @@ def render(processor: Any, samples: Sequence[Sample]) -> list[str]:
 
     Raises:
         ModelError: the processor has no chat template, or its template cannot open an answer.
-        DataError: a sample holds no message, or does not end with the user.
+        DataError: a sample holds no message, does not end with the user, or is refused by the template (turns out of order, say).
     """
     if not getattr(processor, "chat_template", None):
         raise ModelError(
@@ -28,17 +30,21 @@ def render(processor: Any, samples: Sequence[Sample]) -> list[str]:
         )
     for sample in samples:
         _check(sample)
-    texts = [
-        processor.apply_chat_template(conversation(s), add_generation_prompt=True, tokenize=False) for s in samples
-    ]
-    if samples and texts[0] == processor.apply_chat_template(
-        conversation(samples[0]), add_generation_prompt=False, tokenize=False
-    ):
+    texts = [_apply(processor, sample, opens=True) for sample in samples]
+    if samples and texts[0] == _apply(processor, samples[0], opens=False):
         raise ModelError(
             "the chat template of this model ignores add_generation_prompt, so the place where the answer begins cannot be found. "
             "Give processor.chat_template a block for `add_generation_prompt` that opens the assistant's turn."
         )
     return texts
+
+
+def _apply(processor: Any, sample: Sample, *, opens: bool) -> str:
+    try:
+        text: str = processor.apply_chat_template(conversation(sample), add_generation_prompt=opens, tokenize=False)
+    except TemplateError as error:
+        raise DataError(f"the chat template of this model refuses sample {sample.id!r}: {error}") from error
+    return text
 
 
 def _part(part: Any) -> dict[str, str]:

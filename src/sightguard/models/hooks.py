@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from threading import get_ident
+from threading import Lock, RLock, get_ident
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,17 @@ from sightguard.types import Method, Step
 
 _FOR_REFERENCE: ContextVar[bool] = ContextVar("for_reference", default=False)
 """True while a method reads its reference: no guard on the model, this or another, edits those passes."""
+
+_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+_LOCKS_LOCK = Lock()
+_GUARDS: WeakKeyDictionary[nn.Module, list[_Session]] = WeakKeyDictionary()
+"""The guards that stand on each model, in the order in which they came."""
+
+
+def alone(anatomy: Anatomy) -> Any:
+    """Return the lock of a model, to be held while it runs: hooks are the module's, so a pass of another thread would be edited too."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(anatomy.decoder, RLock())
 
 
 class _Enough(Exception):
@@ -63,7 +75,7 @@ def early_states(
         if _FOR_REFERENCE.get() == for_reference:
             raise _Enough
 
-    with recording(anatomy, layers) as seen, ExitStack() as stack:
+    with alone(anatomy), recording(anatomy, layers) as seen, ExitStack() as stack:
         handle = anatomy.blocks[max(layers)].register_forward_hook(stop)
         stack.callback(handle.remove)
         with suppress(_Enough):
@@ -110,10 +122,12 @@ class Prompt:
 
 @dataclass(slots=True)
 class Trace:
-    """What really happened: how often each layer was edited, and how many prompts were read."""
+    """What really happened: how often the method ran at each layer (its gate may have left the states alone), and how many prompts were read."""
 
     fired: dict[int, int] = field(default_factory=dict)
     prompts: int = 0
+    calls: int = 0
+    """Passes of the model, those that were refused too."""
 
 
 @contextmanager
@@ -157,6 +171,20 @@ def _generate_scope(model: nn.Module, session: _Session) -> Iterator[None]:
 
     Only that tells a longer answer from a new prompt where there is no cache, and a guess at the answer from the prompt.
     """
+    sessions = _GUARDS.setdefault(model, [])
+    if not sessions:
+        _mark_generations(model, sessions)
+    sessions.append(session)
+    try:
+        yield
+    finally:
+        sessions.remove(session)
+        if not sessions:
+            vars(model)["generate"].take_away()
+
+
+def _mark_generations(model: nn.Module, sessions: list[_Session]) -> None:
+    """Replace `model.generate` by one that tells the guards in `sessions`, until its `take_away` is called."""
     before = vars(model).get("generate")
     original: Callable[..., Any] = model.generate  # type: ignore[assignment]
 
@@ -165,20 +193,20 @@ def _generate_scope(model: nn.Module, session: _Session) -> Iterator[None]:
         if _FOR_REFERENCE.get():
             return original(*args, **kwargs)
         given = kwargs.get("input_ids", kwargs.get("inputs", args[0] if args else None))
-        session.begin_generation(given, kwargs.get("attention_mask"))
-        try:
+        with ExitStack() as stack:
+            for session in tuple(sessions):
+                session.begin_generation(given, kwargs.get("attention_mask"))
+                stack.callback(session.end_generation)
             return original(*args, **kwargs)
-        finally:
-            session.end_generation()
 
-    object.__setattr__(model, "generate", generate)
-    try:
-        yield
-    finally:
+    def take_away() -> None:
         if before is None:
             object.__delattr__(model, "generate")
         else:
             object.__setattr__(model, "generate", before)
+
+    generate.take_away = take_away  # type: ignore[attr-defined]
+    object.__setattr__(model, "generate", generate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +217,7 @@ class _Given:
     mask: Tensor | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Session:
     """One guard on one model. A pass runs `before`, `beside`, `at` for each layer, and `after`."""
 
@@ -222,6 +250,7 @@ class _Session:
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if _FOR_REFERENCE.get():
             return
+        self.trace.calls += 1
         # a pass of this same thread that is still marked was broken off, by Ctrl-C
         if self.running not in (None, get_ident()):
             raise EditError(

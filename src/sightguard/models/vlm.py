@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from sightguard.errors import UsageError
 from sightguard.models.anatomy import Anatomy, find_anatomy, unwrap
 from sightguard.models.encode import Batch, encode
 from sightguard.models.fingerprint import fingerprint
+from sightguard.models.hooks import alone
 from sightguard.types import Response, Sample
 
 if TYPE_CHECKING:
@@ -92,27 +93,31 @@ class VLM:
             samples: conversations that end with the user.
             max_new_tokens: longest answer in tokens; default `self.max_new_tokens`.
             batch: prompts per pass; default `self.batch`.
-            seed: makes sampling repeatable without touching the global generator.
+            seed: makes sampling repeatable, for the same samples in the same batches, without touching the global generator.
             around: a context manager opened around the model for each batch (how methods are put in place).
             progress: called with the number of samples answered after each batch.
             decoding: passed to transformers' `generate` (`do_sample`, `num_beams`, …); greedy by default.
+
+        Raises:
+            UsageError: options that leave no one answer per sample.
+            DataError, PictureError: a sample that cannot be encoded; the message names it.
         """
-        if decoding.get("num_return_sequences", 1) != 1:
-            raise UsageError(
-                "VLM.generate gives one response per sample; num_return_sequences was "
-                f"{decoding['num_return_sequences']}. For several, use `with guard.on(model): model.generate(...)`."
-            )
+        longest = self.max_new_tokens if max_new_tokens is None else max_new_tokens
+        size = self.batch if batch is None else batch
+        _check_options(longest, size, decoding)
         answers: dict[int, Response] = {}
         options: dict[str, Any] = {
             "do_sample": False,
+            "num_return_sequences": 1,
             **decoding,
-            "max_new_tokens": max_new_tokens or self.max_new_tokens,
+            "max_new_tokens": longest,
         }
-        for indices in self._batches(samples, batch or self.batch):
-            found = self._answer([samples[i] for i in indices], options, seed, around)
-            answers.update(zip(indices, found, strict=True))
-            if progress is not None:
-                progress(len(indices))
+        with _seeded(seed, self.device):
+            for indices in self._batches(samples, size):
+                found = self._answer([samples[i] for i in indices], options, around)
+                answers.update(zip(indices, found, strict=True))
+                if progress is not None:
+                    progress(len(indices))
         return [answers[i] for i in range(len(samples))]
 
     @property
@@ -131,26 +136,18 @@ class VLM:
         for start in range(0, len(order), size):
             yield order[start : start + size]
 
-    def _answer(
-        self, samples: list[Sample], options: dict[str, Any], seed: int | None, around: Around | None
-    ) -> list[Response]:
+    def _answer(self, samples: list[Sample], options: dict[str, Any], around: Around | None) -> list[Response]:
         batch = self.encode(samples)
         began = time.perf_counter()
-        with (
-            around(batch) if around else nullcontext(),
-            torch.random.fork_rng([self.device] if self.device.type == "cuda" else [], enabled=seed is not None),
-            torch.no_grad(),
-        ):
-            if seed is not None:
-                torch.manual_seed(seed)
+        with alone(self.anatomy), around(batch) if around else nullcontext(), torch.no_grad():
             tokens = self.model.generate(**batch.inputs, **options)
         seconds = (time.perf_counter() - began) / len(samples)
         written = tokens[:, batch.length :].tolist()
         prompts = batch.real.sum(1).tolist()
-        return [self._response(row, prompt, seconds) for row, prompt in zip(written, prompts, strict=True)]
+        ends = self._ends(options)
+        return [self._response(row, prompt, seconds, ends) for row, prompt in zip(written, prompts, strict=True)]
 
-    def _response(self, tokens: list[int], prompt_tokens: int, seconds: float) -> Response:
-        ends = self._ends()
+    def _response(self, tokens: list[int], prompt_tokens: int, seconds: float, ends: set[int]) -> Response:
         stop = next((i for i, token in enumerate(tokens) if token in ends), None)
         answer = tokens if stop is None else tokens[:stop]
         text = self.processor.tokenizer.decode(answer, skip_special_tokens=True).strip()
@@ -162,6 +159,30 @@ class VLM:
             seconds=seconds,
         )
 
-    def _ends(self) -> set[int]:
-        ends = self.model.generation_config.eos_token_id
+    def _ends(self, options: dict[str, Any]) -> set[int]:
+        ends = options.get("eos_token_id", self.model.generation_config.eos_token_id)
         return set(ends) if isinstance(ends, list) else {ends}
+
+
+@contextmanager
+def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Seed sampling inside the block, and leave the global generator as it was."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
+
+
+def _check_options(longest: int, size: int, decoding: dict[str, Any]) -> None:
+    for name, value in (("max_new_tokens", longest), ("batch", size)):
+        if value < 1:
+            raise UsageError(f"{name} must be at least 1; got {value}")
+    if decoding.get("num_return_sequences", 1) != 1:
+        raise UsageError(
+            "VLM.generate gives one response per sample; num_return_sequences was "
+            f"{decoding['num_return_sequences']}. For several, use `with guard.on(model): model.generate(...)`."
+        )
+    if decoding.get("return_dict_in_generate"):
+        raise UsageError(
+            "VLM.generate gives responses, not transformers' own output. For scores and states, use `with guard.on(model): model.generate(...)`."
+        )

@@ -26,8 +26,10 @@ def capture(vlm: VLM, samples: Sequence[Sample], *, layers: Sequence[int] | None
         images: False reads the text alone, through the language model alone.
 
     Raises:
-        DataError: a sample without text while `images` is False.
+        DataError: no samples, or one without text while `images` is False.
     """
+    if not samples:
+        raise DataError("expected at least one sample to read; got none")
     wanted = vlm.anatomy.check_layers(range(vlm.anatomy.depth) if layers is None else layers)
     if images:
         return prompt_states(vlm, samples, wanted)

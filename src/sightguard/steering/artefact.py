@@ -14,7 +14,8 @@ from sightguard.errors import ArtifactError
 from sightguard.steering.directions import Directions
 from sightguard.steering.vlm_guard import VlmGuard
 
-SCHEMA = 1
+SCHEMA = 2
+"""Format 1 kept thresholds as a list beside the edited layers; it is read still."""
 PARAMETERS = ("m", "alpha", "kind", "reference", "gate", "threshold", "phase", "strength", "caption_prompt")
 
 
@@ -31,7 +32,10 @@ def save(guard: VlmGuard, folder: str | Path) -> Path:
                 "method": "vlm_guard",
                 "sightguard": __version__,
                 "parameters": {name: getattr(guard, name) for name in PARAMETERS}
-                | {"layers": list(guard.layers), "thresholds": [list(pair) for pair in guard.thresholds]},
+                | {
+                    "layers": list(guard.layers),
+                    "thresholds": {str(layer): list(pair) for layer, pair in guard.thresholds.items()},
+                },
                 "directions": {"layers": list(directions.layers), "provenance": dict(directions.provenance)},
                 "calibration": dict(guard.calibration),
                 "fingerprint": asdict(guard.fingerprint),
@@ -51,7 +55,7 @@ def load(folder: str | Path) -> VlmGuard:
         raise ArtifactError(
             f"no guard at {str(place)!r}: expected a folder with guard.json and directions.safetensors (`sightguard fit` makes one)"
         )
-    data = read_json(place / "guard.json", schema=SCHEMA)
+    data = read_json(place / "guard.json", schema=(1, SCHEMA))
     if data.get("method") != "vlm_guard":
         raise ArtifactError(f"{place / 'guard.json'} holds the method {data.get('method')!r}; expected 'vlm_guard'")
     arrays = read_tensors(place / "directions.safetensors")
@@ -74,7 +78,9 @@ def _guard(data: dict[str, Any], tensors: dict[str, torch.Tensor]) -> VlmGuard:
     _check_shapes(directions)
     parameters = dict(data["parameters"])
     layers = tuple(parameters.pop("layers"))
-    thresholds = tuple((float(a), float(b)) for a, b in parameters.pop("thresholds"))
+    told = parameters.pop("thresholds")
+    pairs = zip(layers, told, strict=bool(told)) if data["schema"] == 1 else told.items()
+    thresholds = {int(layer): (float(a), float(b)) for layer, (a, b) in pairs}
     return VlmGuard(
         directions,
         Fingerprint.of(data["fingerprint"]),

@@ -13,7 +13,8 @@ from sightguard.evaluate.statistics import auroc
 from sightguard.steering.gates import Rule, anchored, calibrated, fires
 from sightguard.steering.memory import Memory
 from sightguard.steering.method import Reading, text_rows
-from sightguard.steering.references import caption_rows, query_states
+from sightguard.steering.references import query_states
+from sightguard.steering.splits import refuse_test
 
 if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
@@ -39,68 +40,92 @@ class Scores:
     harmful: Tensor
     pictured: Tensor
 
-    def areas(self) -> list[float]:
-        """Return per layer how well the reference's score ranks harmful above benign (area under the ROC curve)."""
-        return [auroc(scores.tolist(), self.harmful.tolist()) for scores in self.text]
+    def telling(self, guard: VlmGuard) -> Tensor:
+        """Return the benign prompts on which a firing gate matters, `n`, bool: all, or where `guard` spares text those with a picture."""
+        benign = ~self.harmful
+        pictured = benign & self.pictured
+        return pictured if guard.spares_text and pictured.any() else benign
 
-    def thresholds(self, guard: VlmGuard, rule: Rule, *, max_false_fire: float) -> tuple[tuple[float, float], ...]:
-        """Return the thresholds of `rule` for the layers of `guard`: (reference, image state) per layer."""
-        rows = [self.layers.index(layer) for layer in guard.layers]
-        places = [guard.directions.layers.index(layer) for layer in guard.layers]
-        return tuple(
-            zip(
-                self._limits(self.text[rows], guard.directions.midpoints[places], rule, max_false_fire),
-                self._limits(self.image[rows], guard.directions.midpoints[places], rule, max_false_fire),
-                strict=True,
-            )
-        )
+    def areas(self, guard: VlmGuard) -> list[float]:
+        """Return per layer how well the reference's score ranks harmful above telling benign prompts (area under the ROC curve)."""
+        kept = self.harmful | self.telling(guard)
+        return [auroc(scores[kept].tolist(), self.harmful[kept].tolist()) for scores in self.text]
+
+    def thresholds(self, guard: VlmGuard, rule: Rule, *, max_false_fire: float) -> dict[int, tuple[float, float]]:
+        """Return the thresholds of `rule` at every fitted layer: (reference, image state)."""
+        sides = [self._limits(scores, guard, rule, max_false_fire) for scores in (self.text, self.image)]
+        return {layer: (text, image) for layer, text, image in zip(self.layers, *sides, strict=True)}
 
     def fired(self, guard: VlmGuard) -> tuple[bool, ...]:
-        """Return where the gate of `guard` fires, layer by layer: guards of one shape that fire alike answer alike."""
+        """Return where the gate of `guard` fires, layer by layer: guards of one shape that fire alike answer alike.
+
+        An image gate at a second edited layer reads what the first has left; that is not foreseen here.
+        """
         rows = [self.layers.index(layer) for layer in guard.layers]
         pairs = zip(self.text[rows], self.image[rows], guard.limits(), strict=True)
         return tuple(fired for text, image, limit in pairs for fired in fires(guard.gate, text, image, limit).tolist())
 
-    def curve(self, layer: int, points: int = 101) -> dict[str, list[float]]:
-        """Return false-positive and true-positive rate of the gate at `layer` over thresholds, for the trade-off figure."""
-        scores = self.text[self.layers.index(layer)].double()
+    def curve(self, guard: VlmGuard, points: int = 101) -> dict[str, list[float]]:
+        """Return false-positive and true-positive rate of the gate at the last layer of `guard` over thresholds, for the trade-off figure."""
+        scores = self.text[self.layers.index(guard.layers[-1])].double()
         cuts = torch.quantile(scores, torch.linspace(0, 1, points, dtype=torch.float64)).unique()
         fired = scores[None] > cuts[:, None]
         return {
             "threshold": cuts.tolist(),
-            "false_positive": fired[:, ~self.harmful].double().mean(1).tolist(),
+            "false_positive": fired[:, self.telling(guard)].double().mean(1).tolist(),
             "true_positive": fired[:, self.harmful].double().mean(1).tolist(),
         }
 
-    def _limits(self, scores: Tensor, midpoints: Tensor, rule: Rule, max_false_fire: float) -> list[float]:
-        benign, harmful = scores[:, ~self.harmful], scores[:, self.harmful]
+    def _limits(self, scores: Tensor, guard: VlmGuard, rule: Rule, max_false_fire: float) -> list[float]:
+        midpoints, benign = guard.directions.midpoints, self.telling(guard)
         if rule == "anchored":
-            return anchored(midpoints, scores[:, ~self.harmful & self.pictured]).tolist()
+            return anchored(
+                midpoints, scores[:, benign & self.pictured if (benign & self.pictured).any() else benign]
+            ).tolist()
         if rule == "calibrated":
-            return calibrated(harmful, benign, max_false_fire=max_false_fire).tolist()
+            return calibrated(scores[:, self.harmful], scores[:, benign], max_false_fire=max_false_fire).tolist()
         return (torch.zeros_like(midpoints) if rule == "literal" else midpoints).tolist()
 
 
 def score(
-    vlm: VLM, guard: VlmGuard, harmful: Sequence[Sample], benign: Sequence[Sample], memory: Memory | None = None
-) -> Scores:
-    """Read validation prompts once, as text and as a whole, and score them at every fitted layer."""
+    vlm: VLM,
+    guards: Sequence[VlmGuard],
+    harmful: Sequence[Sample],
+    benign: Sequence[Sample],
+    memory: Memory | None = None,
+) -> list[Scores]:
+    """Read validation prompts once, as text and as a whole, and score them at every fitted layer, for each of `guards`.
+
+    Args:
+        vlm: the model.
+        guards: differ in their directions only; reference and layers are those of the first.
+        harmful: prompts to be refused.
+        benign: prompts to be answered.
+        memory: share what was read with others on the same model.
+
+    Raises:
+        DataError: a prompt of a test split; a sample that names no source cannot be told.
+    """
     from sightguard.models.states import prompt_states
 
-    samples = [*harmful, *benign]
-    layers = guard.directions.layers
+    samples, first = [*harmful, *benign], guards[0]
+    refuse_test(samples, "calibrating")
+    layers = first.directions.layers
     text = tuple(text_rows(vlm, samples))
     reading = Reading(vlm.anatomy, vlm.pad, text, tuple(samples), vlm, memory if memory is not None else Memory())
-    rows = caption_rows(reading, guard.caption_prompt) if guard.reference == "caption" else list(text)
-    image = guard.directions.scores(prompt_states(vlm, samples, layers))
-    same = guard.reference == "same_input"
-    return Scores(
-        layers=layers,
-        text=image if same else guard.directions.scores(query_states(reading, rows, layers)),
-        image=image,
-        harmful=torch.tensor([True] * len(harmful) + [False] * len(benign)),
-        pictured=torch.tensor([bool(sample.images) for sample in samples]),
-    )
+    whole = prompt_states(vlm, samples, layers)
+    same = first.reference == "same_input"
+    query = whole if same else query_states(reading, first.reference_rows(reading), layers)
+    return [
+        Scores(
+            layers=layers,
+            text=guard.directions.scores(query),
+            image=guard.directions.scores(whole),
+            harmful=torch.tensor([True] * len(harmful) + [False] * len(benign)),
+            pictured=torch.tensor([bool(sample.images) for sample in samples]),
+        )
+        for guard in guards
+    ]
 
 
 def with_thresholds(guard: VlmGuard, scores: Scores, rule: Rule, *, max_false_fire: float = 0.01) -> VlmGuard:

@@ -13,17 +13,19 @@ from sightguard.errors import DataError, UnknownName, UsageError
 
 Estimator = Literal["svd", "mean_difference"]
 NOISE = 1e-6
-"""Differences smaller than this share of the largest are rounding of float32 states, no direction."""
+"""Differences smaller than this share of all of them are rounding of float32 states, no direction."""
+RANK = 64
+"""Rows kept per layer unless told otherwise; where an edit stops is chosen later, by m."""
 ESTIMATORS: tuple[Estimator, ...] = ("svd", "mean_difference")
 
 
 @dataclass(frozen=True)
 class Directions:
-    """Orthonormal rows per layer, the first pointing from harmless to harmful; fitted in float64, kept in float32.
+    """Orthonormal rows per layer, each pointing from harmless to harmful; fitted in float64, kept in float32.
 
     Args:
         layers: decoder blocks, 0-based, in the order of the first axis below.
-        vectors: `layers x k x hidden`, orthonormal rows, strongest first.
+        vectors: `layers x k x hidden`, orthonormal rows, strongest first (for the mean difference: after the first).
         energy: `layers x k`, share of the squared singular values that each row holds.
         means: `layers x 2`, mean projection on the first row of the harmless and of the harmful anchors.
         provenance: what they were fitted on.
@@ -34,6 +36,13 @@ class Directions:
     energy: Tensor
     means: Tensor
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("vectors", "means"):
+            if not torch.isfinite(getattr(self, name)).all():
+                raise DataError(
+                    f"the {name} of the safety directions hold a number that is not finite, so no gate could work"
+                )
 
     @property
     def rank(self) -> int:
@@ -71,14 +80,15 @@ def fit_directions(
     harmless: Tensor,
     *,
     layers: Sequence[int],
-    rank: int = 16,
+    rank: int = RANK,
     estimator: Estimator = "svd",
     provenance: Mapping[str, Any] | None = None,
 ) -> Directions:
     """Fit directions on paired states (VLM-Guard, section on the safety steering direction).
 
     svd: A = H⁻ − H⁺ (`pairs x hidden`, not centred), A = U Σ Vᵀ; the rows are the first right singular vectors.
-    mean_difference: one row, the unit difference of the two means.
+    mean_difference: the first row is the unit difference of the two means; the others are the first right singular vectors of what
+        it leaves of A. Not in the paper: with this one the first row, on which the gate stands, always separates the means.
 
     Args:
         harmful: `layers x pairs x hidden`.
@@ -121,17 +131,16 @@ def _rows_of(difference: Tensor, rank: int, estimator: Estimator) -> tuple[Tenso
         raise DataError(
             "the harmful and the harmless states of a layer do not differ (or are not finite), so there is no direction to fit"
         )
+    first = torch.empty(0, difference.shape[1], dtype=difference.dtype)
     if estimator == "mean_difference":
         if mean.norm() <= NOISE * difference.norm():
             raise DataError(
                 "the harmful and the harmless states of a layer have the same mean, so there is no mean difference to fit"
             )
-        row = mean / mean.norm()
-        share = (difference @ row).square().sum() / difference.square().sum()
-        return row[None], share[None]
-    _, singular, rows = torch.linalg.svd(difference, full_matrices=False)
-    rows = rows[: min(rank, int((singular > NOISE * singular[0]).sum()))]
+        first = (mean / mean.norm())[None]
+    _, singular, rows = torch.linalg.svd(difference - difference @ first.T @ first, full_matrices=False)
+    rows = rows[singular > NOISE * difference.norm()]
     # an SVD leaves signs open; harmful is positive by convention, so that the gate means something
     signs = torch.where(rows @ mean < 0, -1.0, 1.0)
-    energy = singular.square() / singular.square().sum()
-    return rows * signs[:, None], energy[: len(rows)]
+    rows = torch.cat([first, rows * signs[:, None]])[:rank]
+    return rows, (difference @ rows.T).square().sum(0) / difference.square().sum()

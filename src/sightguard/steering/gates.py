@@ -31,9 +31,10 @@ def anchored(midpoints: Tensor, benign: Tensor) -> Tensor:
 
 
 def calibrated(harmful: Tensor, benign: Tensor, *, max_false_fire: float) -> Tensor:
-    """Return, per layer, the threshold with the best balanced accuracy among those that fire on at most `max_false_fire` of benign.
+    """Return, per layer, the threshold that fires on most harmful prompts among those that fire on at most `max_false_fire` of benign.
 
-    A threshold stands halfway between two scores; of equally good ones the one with the widest gap is taken.
+    A threshold stands halfway between two scores. Of equally good ones that with the fewest false fires is taken, then that in the
+    widest gap.
 
     Args:
         harmful: `layers x n`, scores of harmful validation prompts.
@@ -53,9 +54,11 @@ def _best(harmful: Tensor, benign: Tensor, max_false_fire: float) -> float:
     cuts = torch.cat([edges[:1] - 1, (edges[1:] + edges[:-1]) / 2, edges[-1:] + 1])
     false = (benign[None] > cuts[:, None]).double().mean(1)
     true = (harmful[None] > cuts[:, None]).double().mean(1)
-    quality = torch.where(false <= max_false_fire, true - false, torch.full_like(true, -torch.inf))
     gaps = torch.cat([torch.zeros(1, dtype=edges.dtype), edges.diff(), torch.zeros(1, dtype=edges.dtype)])
-    return float(cuts[torch.where(quality == quality.max(), gaps, -1.0).argmax()])
+    kept = false <= max_false_fire
+    kept &= true == true[kept].max()
+    kept &= false == false[kept].min()
+    return float(cuts[torch.where(kept, gaps, -1.0).argmax()])
 
 
 def _check(scores: Tensor) -> None:

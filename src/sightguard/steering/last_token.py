@@ -1,24 +1,25 @@
 """Tries many edits of the last prompt token at the price of one token each.
 
 What stands before the last token does not see the edit, so the prompt is read once into a cache, and each candidate runs only the
-last token on it. Prompts go batch by batch, so that one batch's cache is held at a time.
+last token on it. Prompts go batch by batch, so that one batch's cache is held at a time. A model that does not go on from a shortened
+cache as it reads in one pass (a sliding window) reads the whole prompt for each candidate instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from sightguard.errors import ModelError
 from sightguard.models.anatomy import unwrap
-from sightguard.models.hooks import replacing
+from sightguard.models.hooks import alone, replacing
 from sightguard.steering.memory import Memory
 from sightguard.steering.method import Binds, Reading, bound, text_rows
+from sightguard.steering.steer import Steered
 from sightguard.types import Method, Sample, Step
 
 if TYPE_CHECKING:
@@ -48,9 +49,6 @@ def first_tokens(
         memory: what was read before on this model.
         batch: prompts whose cache is held at once.
         progress: called with (done, total).
-
-    Raises:
-        ModelError: the model does not go on from its own cache as it reads in one pass, so the short way would be wrong.
     """
     size = batch or vlm.batch
     found: list[list[int]] = [[] for _ in range(len(methods) + 1)]
@@ -58,34 +56,53 @@ def first_tokens(
     done = 0
     for start in range(0, len(samples), size):
         encoded = vlm.encode(samples[start : start + size])
-        reading = _reading(vlm, encoded, memory if memory is not None else Memory())
-        run, whole = _prepare(vlm, encoded)
+        shared = memory if memory is not None else Memory()
+        with alone(vlm.anatomy):
+            run, whole = _prepare(vlm, encoded, shared)
         found[0] += whole
         for number, method in enumerate(methods, start=1):
-            found[number] += run(bound(method, reading)).argmax(-1).tolist()
+            with alone(vlm.anatomy):
+                found[number] += run(method).argmax(-1).tolist()
             done += 1
             if progress is not None:
                 progress(done, total)
     return found
 
 
-def _prepare(vlm: VLM, encoded: Batch) -> tuple[Callable[[Method | None], Tensor], list[int]]:
-    """Read a batch into a cache; return what runs its last tokens, and the first answer tokens without an edit."""
+Run = Callable[[Method | Binds | None], Tensor]
+"""A method (or none) to the logits of the first answer token, `batch x vocabulary`."""
+
+
+def _prepare(vlm: VLM, encoded: Batch, memory: Memory) -> tuple[Run, list[int]]:
+    """Read a batch; return what gives its first answer tokens under a method, and those without one."""
     inputs = encoded.inputs
     mask = inputs["attention_mask"]
     everywhere = (mask.cumsum(1) - 1).clamp(min=0)  # written out, or the padding would be counted
     output = unwrap(vlm.model)(**inputs, position_ids=everywhere, use_cache=True)
     logits, cache = output.logits[:, -1].float(), output.past_key_values
-    positions = everywhere[:, -1:]
-    last = torch.ones_like(positions, dtype=torch.bool)
+    short = _on_cache(vlm, encoded, everywhere[:, -1:], cache, memory)
+    try:
+        agrees = bool((short(None) - logits).abs().max() <= TOLERANCE * logits.std())
+    except (
+        RuntimeError,
+        ValueError,
+        IndexError,
+    ):  # a cache that cannot be cut, or is cut to another length than the mask
+        agrees = False
+    return short if agrees else _on_whole_prompt(vlm, encoded, memory), logits.argmax(-1).tolist()
 
-    def run(method: Method | None) -> Tensor:
+
+def _on_cache(vlm: VLM, encoded: Batch, positions: Tensor, cache: Any, memory: Memory) -> Run:
+    last = torch.ones_like(positions, dtype=torch.bool)
+    reading = Reading(vlm.anatomy, vlm.pad, tuple(text_rows(vlm, encoded.samples)), encoded.samples, vlm, memory)
+
+    def run(method: Method | Binds | None) -> Tensor:
         cache.crop(-1)
         step = Step(0, positions, last, ~last, last, True)
-        with _in_place(vlm, method, step):
+        with _in_place(vlm, None if method is None else bound(method, reading), step):
             hidden = vlm.anatomy.decoder(
-                input_ids=inputs["input_ids"][:, -1:],
-                attention_mask=mask,
+                input_ids=encoded.inputs["input_ids"][:, -1:],
+                attention_mask=encoded.inputs["attention_mask"],
                 position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
@@ -93,12 +110,16 @@ def _prepare(vlm: VLM, encoded: Batch) -> tuple[Callable[[Method | None], Tensor
         result: Tensor = vlm.anatomy.head(hidden[:, -1]).float()
         return result
 
-    again = run(None)
-    if (again - logits).abs().max() > TOLERANCE * logits.std():
-        raise ModelError(
-            f"{type(vlm.model).__name__} does not go on from its cache as it reads in one pass; choose parameters by full prefill"
-        )
-    return run, logits.argmax(-1).tolist()
+    return run
+
+
+def _on_whole_prompt(vlm: VLM, encoded: Batch, memory: Memory) -> Run:
+    def run(method: Method | Binds | None) -> Tensor:
+        with nullcontext() if method is None else Steered(vlm, method, memory).around(encoded):
+            logits: Tensor = unwrap(vlm.model)(**encoded.inputs, use_cache=False).logits[:, -1].float()
+        return logits
+
+    return run
 
 
 @contextmanager
@@ -109,7 +130,3 @@ def _in_place(vlm: VLM, method: Method | None, step: Step) -> Iterator[None]:
                 here = Step(layer, step.positions, step.real, step.image, step.last, True)
                 stack.enter_context(replacing(vlm.anatomy.blocks[layer], partial(method.edit, step=here)))
         yield
-
-
-def _reading(vlm: VLM, encoded: Batch, memory: Memory) -> Reading:
-    return Reading(vlm.anatomy, vlm.pad, tuple(text_rows(vlm, encoded.samples)), encoded.samples, vlm, memory)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sightguard.models.chat import render
 from sightguard.steering.memory import Memory
-from sightguard.types import Method, Part, Sample
+from sightguard.types import Method, Sample
 
 if TYPE_CHECKING:
     from sightguard.models.anatomy import Anatomy
@@ -61,10 +61,10 @@ def bound(method: Method | Binds, reading: Reading) -> Method:
 def text_rows(vlm: VLM, samples: Sequence[Sample]) -> list[Row]:
     """Return the text-only query of each sample: the whole conversation, pictures removed, by the model's own chat template.
 
-    A sample that is only pictures, or whose last turn is, gives an empty row: it has no text-only query.
+    A sample that is only pictures and blanks, or whose last turn is, gives an empty row: it has no text-only query.
     """
     bare = [sample.without_images() for sample in samples]
-    spoken = [i for i, sample in enumerate(samples) if any(isinstance(part, str) for part in _last_turn(sample))]
+    spoken = [i for i, sample in enumerate(samples) if _asks(sample)]
     rows: list[Row] = [()] * len(samples)
     if spoken:
         rendered = render(vlm.processor, [bare[i] for i in spoken])
@@ -82,5 +82,5 @@ def rows_without_images(prompt: Prompt) -> list[Row]:
     return [tuple(ids[mask].tolist()) for ids, mask in zip(prompt.input_ids, keep, strict=True)]
 
 
-def _last_turn(sample: Sample) -> Sequence[Part]:
-    return sample.messages[-1].parts if sample.messages else ()
+def _asks(sample: Sample) -> bool:
+    return bool(sample.messages) and bool(sample.messages[-1].text.strip())

@@ -54,11 +54,11 @@ def fit_and_choose(
     random.Random(seed).shuffle(shuffled)
     half = len(shuffled) // 2
     fitted, held_out = shuffled[:half], shuffled[half:]
-    guard = VlmGuard.fit(vlm, fitted, provenance={"half": half, "seed": seed}, **(options or {}))
+    guards = VlmGuard.fit_each(vlm, fitted, provenance={"half": half, "seed": seed}, **(options or {}))
     picture = blank()
     return choose(
         vlm,
-        guard,
+        guards,
         harmful=[pictured(harmful, picture) for harmful, _ in held_out],
         benign={
             "text": [good for _, good in held_out],

@@ -27,7 +27,7 @@ def query_states(reading: Reading, rows: Sequence[Row], layers: tuple[int, ...])
         memory.reads += len(wanted)
         states = text_states(reading.anatomy, wanted, layers, pad=reading.pad)
         for row, state in zip(wanted, states.unbind(1), strict=True):
-            memory.states[layers, row] = state
+            memory.states[layers, row] = state.clone()  # a view would hold the whole batch
     found = torch.stack([memory.states[layers, row] for row in rows], dim=1)
     memory.forget()
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from sightguard.errors import EditNeverRan, FingerprintMismatch
+from sightguard.artifacts import Fingerprint
+from sightguard.errors import EditError, EditNeverRan, FingerprintMismatch, UsageError
 from sightguard.models.anatomy import find_anatomy, unwrap
 from sightguard.models.encode import Batch
-from sightguard.models.fingerprint import weights_digest
-from sightguard.models.hooks import Prompt, Trace, editing, recording
+from sightguard.models.fingerprint import fingerprint
+from sightguard.models.hooks import Prompt, Trace, alone, editing, recording
 from sightguard.models.vlm import VLM
 from sightguard.steering.memory import Memory
 from sightguard.steering.method import Binds, Reading, bound, rows_without_images, text_rows
@@ -31,23 +33,28 @@ class Steered:
     vlm: VLM
     method: Method | Binds
     memory: Memory = field(default_factory=Memory, repr=False, compare=False)
+    other_model: bool = False
+    """The method was made for another model, and was told to work all the same; every response says so."""
 
     def __call__(self, samples: Sequence[Sample]) -> list[Response]:
         return self.generate(samples)
 
     def generate(self, samples: Sequence[Sample], **options: Any) -> list[Response]:
         """Answer `samples`; options as for `VLM.generate`."""
+        name = self.method.name + (" (made for another model)" if self.other_model else "")
         responses = self.vlm.generate(samples, around=self.around, **options)
-        return [replace(response, methods=(*response.methods, self.method.name)) for response in responses]
+        return [replace(response, methods=(*response.methods, name)) for response in responses]
 
     @torch.no_grad()
     def states(self, samples: Sequence[Sample], layers: Sequence[int], *, batch: int = 32) -> Tensor:
         """Return last-prompt-token states as they are after the edit: `layers x samples x hidden`, float32, in the samples' order."""
         wanted = self.vlm.anatomy.check_layers(layers)
+        if not samples or not wanted:
+            raise UsageError(f"reading states needs samples and layers; got {len(samples)} and {len(wanted)}")
         parts = []
         for start in range(0, len(samples), batch):
             encoded = self.vlm.encode(samples[start : start + batch])
-            with self.around(encoded), recording(self.vlm.anatomy, wanted) as seen:
+            with alone(self.vlm.anatomy), self.around(encoded), recording(self.vlm.anatomy, wanted) as seen:
                 unwrap(self.vlm.model).base_model(**encoded.inputs, use_cache=False)
             parts.append(torch.stack([seen[layer][:, -1].float() for layer in wanted]))
         return torch.cat(parts, dim=1)
@@ -60,6 +67,10 @@ class Steered:
         def bind(prompt: Prompt) -> Method:
             # beams and repeated sequences: transformers repeats each prompt in place
             times = prompt.input_ids.shape[0] // len(batch.samples)
+            if not torch.equal(prompt.input_ids, batch.inputs["input_ids"].repeat_interleave(times, dim=0)):
+                raise EditError(
+                    "the model was called with other prompts than the batch that the guard was put around; open the guard anew for them"
+                )
             rows = tuple(row for row in text for _ in range(times))
             samples = tuple(sample for sample in batch.samples for _ in range(times))
             return bound(self.method, Reading(self.vlm.anatomy, self.vlm.pad, rows, samples, self.vlm, self.memory))
@@ -79,21 +90,22 @@ def steer(vlm: VLM, method: Method | Binds, *, memory: Memory | None = None, oth
         other_model: use a guard although it was made for another model.
 
     Raises:
-        FingerprintMismatch: the guard was made for another model.
+        FingerprintMismatch: the guard was made for another model, or does not fit this one at all.
         UnknownName: a layer that the model does not have.
     """
     vlm.anatomy.check_layers(method.layers)
-    made_for = getattr(method, "fingerprint", None)
-    if made_for is not None and not other_model:
-        refuse(made_for.differences(vlm.fingerprint))
-    return Steered(vlm, method, memory if memory is not None else Memory())
+    # read anew: the weights may have changed since the model was wrapped
+    other = _compare(method, fingerprint(vlm.model, vlm.processor), allowed=other_model)
+    return Steered(vlm, method, memory if memory is not None else Memory(), other)
 
 
 @contextmanager
 def on(method: Method | Binds, model: VLM | nn.Module, *, other_model: bool = False) -> Iterator[Trace]:
     """Guard a model that is called elsewhere, `model.generate` or a forward pass, as long as the `with` lasts.
 
-    The text-only query of a prompt is then its tokens without the image placeholders.
+    The text-only query of a prompt is then its tokens without the image placeholders. What a template writes around a picture
+    (a line break, say) stays in it, so scores may differ a little from those of `steer`, on which thresholds were set; and a
+    prompt that is only pictures looks like an empty question. Use `steer` where you have samples.
 
     Args:
         method: for example a VlmGuard.
@@ -101,15 +113,14 @@ def on(method: Method | Binds, model: VLM | nn.Module, *, other_model: bool = Fa
         other_model: use a guard although it was made for another model.
 
     Raises:
-        FingerprintMismatch: the guard was made for another model.
-        EditNeverRan: a prompt was read and the edit did not happen.
+        FingerprintMismatch: the guard was made for another model, or does not fit this one at all.
+        EditError: a call whose prompt the guard cannot see whole.
+        EditNeverRan: the edit did not happen, or the model was never called inside the `with` (a copy of it, perhaps).
     """
     wrapped = model.model if isinstance(model, VLM) else model
     anatomy = find_anatomy(wrapped)
     anatomy.check_layers(method.layers)
-    made_for = getattr(method, "fingerprint", None)
-    if made_for is not None and not other_model:
-        refuse(_model_differences(made_for, model, wrapped))
+    _compare(method, _fingerprint_of(method, model), allowed=other_model)
     pad = int(getattr(unwrap(wrapped).config.get_text_config(), "pad_token_id", None) or 0)
 
     memory = Memory()
@@ -119,16 +130,10 @@ def on(method: Method | Binds, model: VLM | nn.Module, *, other_model: bool = Fa
 
     with editing(wrapped, anatomy, method.layers, bind) as trace:
         yield trace
-
-
-def refuse(differences: Sequence[str]) -> None:
-    """Raise FingerprintMismatch where there are differences."""
-    if differences:
-        raise FingerprintMismatch(
-            "this guard was made for another model: "
-            + "; ".join(differences)
-            + ". Fit one on this model (`sightguard fit`), "
-            "or pass other_model=True to use it all the same."
+    if not trace.calls:
+        raise EditNeverRan(
+            f"{method.name} stood around a block in which the model that it guards was never called; if another copy of it was "
+            "called there, that one was unguarded"
         )
 
 
@@ -141,22 +146,34 @@ def check_ran(trace: Trace, method: Method | Binds) -> None:
         )
 
 
-def _model_differences(made_for: Any, model: VLM | nn.Module, wrapped: nn.Module) -> list[str]:
+def _compare(method: Method | Binds, here: Fingerprint, *, allowed: bool) -> bool:
+    """Return whether `method` was made for another model than `here`; raise where that is not allowed, or cannot work."""
+    made_for: Fingerprint | None = getattr(method, "fingerprint", None)
+    if made_for is None:
+        return False
+    differences = made_for.differences(here)
+    if made_for.hidden_size != here.hidden_size or (differences and not allowed):
+        raise FingerprintMismatch(
+            "this guard was made for another model: "
+            + "; ".join(differences)
+            + ". Fit one on this model (`sightguard fit`)"
+            + ("." if allowed else ", or pass other_model=True to use it all the same.")
+        )
+    if differences:
+        warnings.warn(f"a guard is used on a model that it was not made for: {'; '.join(differences)}", stacklevel=4)
+    elif line := made_for.dtype_difference(here):
+        warnings.warn(
+            f"a guard is used at another precision than it was fitted at ({line}); calibrate it again", stacklevel=4
+        )
+    return bool(differences)
+
+
+def _fingerprint_of(method: Method | Binds, model: VLM | nn.Module) -> Fingerprint:
     if isinstance(model, VLM):
-        return list(made_for.differences(model.fingerprint))
-    inner = unwrap(wrapped)
+        return fingerprint(model.model, model.processor)
+    here = fingerprint(model, None)
+    made_for: Fingerprint | None = getattr(method, "fingerprint", None)
+    if made_for is None:
+        return here
     # without a processor only the model can be compared; the prompt's form is the caller's
-    facts = {
-        "architecture": type(inner).__name__,
-        "hidden_size": int(inner.config.get_text_config().hidden_size),
-        "layers": int(inner.config.get_text_config().num_hidden_layers),
-    }
-    found = [
-        f"{name}: {getattr(made_for, name)} there, {value} here"
-        for name, value in facts.items()
-        if getattr(made_for, name) != value
-    ]
-    same_dtype = made_for.dtype == str(inner.dtype).removeprefix("torch.")
-    if not found and same_dtype and made_for.weights_sha256 not in (None, weights_digest(inner.get_decoder())):
-        found.append("weights: the decoder's values differ")
-    return found
+    return replace(here, chat_template_sha256=made_for.chat_template_sha256, image_processor=made_for.image_processor)

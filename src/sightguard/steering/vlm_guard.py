@@ -19,7 +19,8 @@ Differences from the paper. Its full text was not available to us, only the abst
 - m, α, L_G are published nowhere; ours are chosen on validation data (`sightguard.steering.choose`).
 - q in (2) and (3) is read as the text-only query (reference="text"); reference="same_input" takes q = Q.
 - (1) and (3) are joined and both gated (kind="project_then_shift"); "project" and "shift" apply one of them alone.
-- the literal threshold 0 of (2) suits centred states only; ours defaults to one chosen on validation (threshold="calibrated").
+- the literal threshold 0 of (2) suits centred states only; ours defaults to one set on prompts that the directions were not fitted
+  on (threshold="calibrated"): the anchors of other folds in `fit`, validation prompts in `choose`.
 - reference="caption" is ours: the text-only query then holds what the model itself reads in the picture.
 """
 
@@ -28,17 +29,18 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from sightguard.artifacts import Fingerprint
-from sightguard.errors import UnknownName, UsageError
+from sightguard.errors import EditError, UnknownName, UsageError
 from sightguard.steering.activations import capture
-from sightguard.steering.directions import Directions, Estimator, fit_directions
-from sightguard.steering.gates import RULES, SOURCES, Rule, Source, fires
+from sightguard.steering.directions import ESTIMATORS, RANK, Directions, Estimator, fit_directions
+from sightguard.steering.folds import held_out_scores
+from sightguard.steering.gates import RULES, SOURCES, Rule, Source, calibrated, fires
 from sightguard.steering.method import Reading, Row
 from sightguard.steering.references import caption_rows, query_states
 from sightguard.steering.splits import refuse_test
@@ -76,11 +78,14 @@ class VlmGuard:
         reference: where the coordinates come from: "text", "same_input" or "caption".
         gate: which score decides whether a prompt is edited: "text", "image", "either" or "always".
         threshold: how the thresholds were made: "literal" (0), "midpoint", "anchored" or "calibrated".
-        thresholds: for "anchored" and "calibrated": per edited layer, (for the reference's score, for the image state's score).
+        thresholds: for "anchored" and "calibrated": by layer, (for the reference's score, for the image state's score); every edited
+            layer must be there.
         phase: "prefill" edits the last prompt token; "prefill+decode" also every token of the answer.
         strength: how much of the whole edit is applied; 0 is the identity.
         caption_prompt: how the model is asked to read a picture, for reference="caption".
         calibration: how parameters and thresholds were chosen, for the artefact.
+
+    Thresholds belong to the reference and the directions that they were made for: after `replace(guard, reference=…)` make new ones.
     """
 
     directions: Directions
@@ -91,15 +96,15 @@ class VlmGuard:
     kind: Kind = "project_then_shift"
     reference: Reference = "text"
     gate: Source = "text"
-    threshold: Rule = "midpoint"
-    thresholds: tuple[tuple[float, float], ...] = ()
+    threshold: Rule = "calibrated"
+    thresholds: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     phase: Phase = "prefill"
     strength: float = 1.0
     caption_prompt: str = CAPTION_PROMPT
     calibration: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._sort()
+        object.__setattr__(self, "layers", tuple(sorted(set(self.layers))))
         for name, value, known in (
             ("kind", self.kind, KINDS), ("reference", self.reference, REFERENCES), ("gate", self.gate, SOURCES),
             ("threshold", self.threshold, RULES), ("phase", self.phase, PHASES),
@@ -109,26 +114,24 @@ class VlmGuard:
         if not self.layers:
             raise UsageError("VLM-Guard needs at least one layer to edit; got none")
         self.directions.at(self.layers, self.m)
-        if self.threshold in ("anchored", "calibrated") and len(self.thresholds) != len(self.layers):
+        missing = [layer for layer in self.layers if layer not in self.thresholds]
+        if self.threshold in ("anchored", "calibrated") and missing:
             raise UsageError(
-                f"threshold={self.threshold!r} needs one pair of thresholds per layer: {len(self.layers)} layers, {len(self.thresholds)} pairs. "
-                "Use sightguard.steering.calibrate, or threshold='midpoint'."
+                f"threshold={self.threshold!r} needs a pair of thresholds for every edited layer; there are none for layers {missing}. "
+                "Use VlmGuard.fit or sightguard.steering.calibrate, or threshold='midpoint'."
             )
-        if any(math.isnan(limit) for pair in self.thresholds for limit in pair):
-            raise UsageError(f"a threshold is not a number, so the gate would never fire; got {self.thresholds}")
+        if not all(math.isfinite(limit) for pair in self.thresholds.values() for limit in pair):
+            raise UsageError(
+                f"a threshold is not a finite number, so the gate would not work; got {dict(self.thresholds)}"
+            )
+        if not math.isfinite(self.alpha) or not math.isfinite(self.strength):
+            raise UsageError(f"alpha and strength must be finite numbers; got {self.alpha} and {self.strength}")
         if self.kind == "project":
             warnings.warn(
                 "projection alone takes the model's own refusals away (kind='project'); it is here to be compared, not to be used. "
                 "Use kind='project_then_shift', or mute this with warnings.filterwarnings.",
                 stacklevel=3,
             )
-
-    def _sort(self) -> None:
-        """Put layers in order, and each pair of thresholds beside its layer."""
-        order = sorted(range(len(self.layers)), key=self.layers.__getitem__)
-        if len(self.thresholds) == len(self.layers):
-            object.__setattr__(self, "thresholds", tuple(self.thresholds[i] for i in order))
-        object.__setattr__(self, "layers", tuple(dict.fromkeys(self.layers[i] for i in order)))
 
     @property
     def name(self) -> str:
@@ -142,12 +145,16 @@ class VlmGuard:
         *,
         layers: Sequence[int] | None = None,
         m: int | None = None,
-        rank: int = 16,
+        rank: int = RANK,
         estimator: Estimator = "svd",
+        max_false_fire: float = 0.01,
         provenance: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> VlmGuard:
         """Fit directions on (harmful, harmless) pairs, text only, in one batched pass.
+
+        The calibrated threshold is set on the same pairs, each scored on directions fitted without it (five folds), at every layer;
+        `sightguard.steering.choose` sets it on validation prompts, pictures included.
 
         Args:
             vlm: the model.
@@ -156,29 +163,82 @@ class VlmGuard:
             m: directions per layer; default 4, or fewer where fewer exist.
             rank: directions kept per layer.
             estimator: "svd" (the paper) or "mean_difference".
+            max_false_fire: largest share of harmless anchors on which the calibrated gate may fire.
             provenance: where the anchors come from; kept in the artefact.
             options: other fields of VlmGuard.
+
+        Raises:
+            UsageError: fewer than two pairs.
+            DataError: a prompt of a test split or without text, or anchors that do not differ.
         """
+        return cls.fit_each(
+            vlm,
+            pairs,
+            (estimator,),
+            layers=layers,
+            m=m,
+            rank=rank,
+            max_false_fire=max_false_fire,
+            provenance=provenance,
+            **options,
+        )[0]
+
+    @classmethod
+    def fit_each(
+        cls,
+        vlm: VLM,
+        pairs: Sequence[tuple[Sample, Sample]],
+        estimators: Sequence[Estimator] = ESTIMATORS,
+        *,
+        layers: Sequence[int] | None = None,
+        m: int | None = None,
+        rank: int = RANK,
+        max_false_fire: float = 0.01,
+        provenance: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> list[VlmGuard]:
+        """Fit one guard for each estimator, reading the pairs once; arguments as for `fit`."""
         if len(pairs) < 2:
             raise UsageError(
                 f"fitting needs at least 2 pairs of harmful and harmless prompts (the paper uses 100); got {len(pairs)}"
             )
         refuse_test((sample for pair in pairs for sample in pair), "fitting")
         states = capture(vlm, [sample for pair in pairs for sample in pair], images=False)
+        harmful, harmless = states[:, 0::2], states[:, 1::2]
         everywhere = range(vlm.anatomy.depth)
-        known = {"pairs": len(pairs), "estimator": estimator, "position": "last prompt token", **(provenance or {})}
-        directions = fit_directions(
-            states[:, 0::2], states[:, 1::2], layers=everywhere, rank=rank, estimator=estimator, provenance=known
-        )
         third = vlm.anatomy.depth // 3
         chosen = vlm.anatomy.check_layers(
             layers if layers is not None else everywhere[third : vlm.anatomy.depth - third] or everywhere
         )
-        return cls(directions, vlm.fingerprint, chosen, m=min(4, directions.rank) if m is None else m, **options)
+        known = {"pairs": len(pairs), "position": "last prompt token", **(provenance or {})}
+        found = []
+        for estimator in estimators:
+            directions = fit_directions(
+                harmful,
+                harmless,
+                layers=everywhere,
+                rank=rank,
+                estimator=estimator,
+                provenance={**known, "estimator": estimator},
+            )
+            fields = dict(options)
+            if fields.get("threshold", "calibrated") == "calibrated" and "thresholds" not in fields:
+                scores = held_out_scores(harmful, harmless, estimator=estimator)
+                limits = calibrated(*scores, max_false_fire=max_false_fire).tolist()
+                fields["thresholds"] = {layer: (limit, limit) for layer, limit in zip(everywhere, limits, strict=True)}
+            found.append(
+                cls(directions, vlm.fingerprint, chosen, m=min(4, directions.rank) if m is None else m, **fields)
+            )
+        return found
 
     @property
     def decodes(self) -> bool:
         return self.phase == "prefill+decode" and self.strength != 0
+
+    @property
+    def spares_text(self) -> bool:
+        """A prompt without a picture is its own reference; whether the edit then is the identity, the gate open or shut."""
+        return self.kind == "project_then_shift" and self.alpha == 1 and self.phase == "prefill"
 
     def bind(self, reading: Reading) -> BoundVlmGuard:
         """Read the text-only queries of `reading` and decide the gate from them."""
@@ -194,7 +254,7 @@ class VlmGuard:
         if self.threshold == "midpoint":
             middle = dict(zip(self.directions.layers, self.directions.midpoints.tolist(), strict=True))
             return tuple((middle[layer], middle[layer]) for layer in self.layers)
-        return self.thresholds
+        return tuple(self.thresholds[layer] for layer in self.layers)
 
     def on(self, model: VLM | nn.Module, *, other_model: bool = False) -> AbstractContextManager[Trace]:
         """Guard a model that is called elsewhere: `with guard.on(model): model.generate(...)`."""
@@ -216,12 +276,16 @@ class VlmGuard:
         return load(folder)
 
     def _coordinates(self, reading: Reading, vectors: Tensor) -> Tensor:
-        """Return h(q)Vᵀ, `layers x rows x m`; a prompt that is only pictures is read through its caption."""
-        rows = caption_rows(reading, self.caption_prompt) if self.reference == "caption" else self._text_rows(reading)
-        states = query_states(reading, rows, self.layers)
-        return torch.einsum("lrd,lmd->lrm", states, vectors.to(states.device))
+        """Return h(q)Vᵀ, `layers x rows x m`."""
+        states = query_states(reading, self.reference_rows(reading), self.layers)
+        coordinates = torch.einsum("lrd,lmd->lrm", states, vectors.to(states.device))
+        _check_finite(coordinates, "the text-only reference of a prompt")
+        return coordinates
 
-    def _text_rows(self, reading: Reading) -> list[Row]:
+    def reference_rows(self, reading: Reading) -> list[Row]:
+        """Return the text-only queries q; a prompt that is only pictures is read through its caption."""
+        if self.reference == "caption":
+            return caption_rows(reading, self.caption_prompt)
         wordless = [i for i, row in enumerate(reading.text) if not row]
         if not wordless:
             return list(reading.text)
@@ -281,6 +345,8 @@ class BoundVlmGuard:
         """Edit `n x hidden` float32 states of the given prompt rows; returns them and where the gate fired."""
         vectors = self.vectors[place].to(states.device)
         own = states @ vectors.T
+        if self.coordinates is None or self.guard.gate in ("image", "either"):
+            _check_finite(own, "the state of a prompt")
         query = own if self.coordinates is None else self.coordinates[place].to(states.device)[rows]
         fired = fires(self.guard.gate, query[:, 0], own[:, 0], self.limits[place])
         change = -own if self.guard.kind != "shift" else torch.zeros_like(own)
@@ -289,9 +355,12 @@ class BoundVlmGuard:
         return states + self.guard.strength * (change @ vectors), fired
 
 
-def with_reference(guard: VlmGuard, reference: Reference) -> VlmGuard:
-    """Return the same guard reading another reference."""
-    return replace(guard, reference=reference)
+def _check_finite(scores: Tensor, whose: str) -> None:
+    if not torch.isfinite(scores).all():
+        raise EditError(
+            f"{whose} is not finite in the safety directions, so the gate cannot be decided (an overflow in float16?). "
+            "Load the model in bfloat16 or float32."
+        )
 
 
 def _device(reading: Reading) -> torch.device:
