@@ -14,10 +14,10 @@ PACKAGES = ("torch", "transformers", "numpy")
 
 
 def source_sha256(folder: Path = SOURCE) -> str:
-    """Return one digest over every Python file and weight of the package, so that stale results can be noticed."""
+    """Return one digest over every Python file, weight and template of the package, so that stale results can be noticed."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in {".py", ".safetensors", ".json", ".jinja"} and path.is_file():
+        if path.suffix in {".py", ".safetensors", ".json", ".j2", ".css"} and path.is_file():
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -26,13 +26,14 @@ def source_sha256(folder: Path = SOURCE) -> str:
 def provenance() -> dict[str, object]:
     """Return what a results file says about its origin."""
     return {
-        "commit": _commit(),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_since_commit": bool(_git("status", "--porcelain", "src")),
         "source_sha256": source_sha256(),
         "python": platform.python_version(),
         "versions": {name: version(name).split("+")[0] for name in PACKAGES},
     }
 
 
-def _commit() -> str | None:
-    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+def _git(*words: str) -> str | None:
+    asked = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     return asked.stdout.strip() or None

@@ -17,6 +17,7 @@ from typing import Any
 
 from scripts.provenance import ROOT
 from sightguard.artifacts import read_json, write_text
+from sightguard.report.tables import broken
 
 BLOCK = re.compile(
     r"(?P<open><!-- table:(?P<file>\S+\.json)(?: view=(?P<view>\w+))? -->\n)(?P<body>.*?)(?P<close><!-- /table -->)",
@@ -80,6 +81,16 @@ def attack(results: Results) -> list[str]:
     return _by_defence(results, [_attack(results, name) for name in results["settings"]])
 
 
+def kinds(results: Results) -> list[str]:
+    """Attack success by kind of harm; the mix of kinds is in the headings."""
+    columns = []
+    for setting, part in results["settings"].items():
+        for kind, row in part["by_kind"].items():
+            title = f"{SETTINGS.get(setting, setting)}: {kind} ({row['n']} of {part['n']})"
+            columns.append((title, {name: _rate(value, interval=False) for name, value in row["asr"].items()}))
+    return _by_defence(results, columns)
+
+
 def strict(results: Results) -> list[str]:
     """Strict attack success: complied, and named the right harm."""
     return _by_defence(results, [_attack(results, name, "strict_asr") for name in results["settings"]])
@@ -106,11 +117,37 @@ def separability(results: Results) -> list[str]:
     return _markdown(heads, rows)
 
 
+def readings(results: Results) -> list[str]:
+    """Every reading of VLM-Guard on validation prompts, one option changed at a time."""
+    columns = {
+        "blank image: complied": "blank_image/complied",
+        "refused": "blank_image/refused",
+        "jailbreak + blank image: complied": "jailbreak_blank_image/complied",
+        "refused ": "jailbreak_blank_image/refused",
+        "harm in the picture: complied": "harm_in_picture/complied",
+        "refused  ": "harm_in_picture/refused",
+        "benign image: right": "benign_image/right",
+        "safe verb: right": "safe_verb_harmful_object/right",
+    }
+    rows = [
+        [name, *(_rate(row[key], interval=False) for key in columns.values())]
+        for name, row in results["readings"].items()
+    ]
+    table = _markdown(["reading", *(title.strip() for title in columns)], rows)
+    about = (
+        f"Model `{results['model']}`, validation split, n = {results['n']} prompts a setting, % (95 % intervals are up to ±10; they are "
+        f"in the file), judge `{results['judge']}`; what is neither complied with nor refused is broken."
+    )
+    return [*table, "", about + " A test bench for methods, never evidence about large models."]
+
+
 VIEWS: dict[str, Callable[[Results], list[str]]] = {
     "short": short,
     "attack": attack,
+    "kinds": kinds,
     "strict": strict,
     "price": price,
+    "readings": readings,
     "separability": separability,
 }
 
@@ -122,7 +159,12 @@ def _attack(results: Results, setting: str, rate: str = "asr") -> Column:
     title = (
         f"{'strict ' if rate == 'strict_asr' else ''}attack success: {SETTINGS.get(setting, setting)} (n = {row['n']})"
     )
-    return title, {name: _rate(value) for name, value in row[rate].items()}
+    if rate == "strict_asr":
+        return title, {name: _rate(value) for name, value in row[rate].items()}
+    shares = {name: broken(row, name) for name in row[rate]}
+    return title, {
+        name: _rate(v) + (f", {shares[name]} broken" if shares[name] else "") for name, v in row[rate].items()
+    }
 
 
 def _refusal(results: Results, kind: str) -> Column:
@@ -141,7 +183,8 @@ def _by_defence(results: Results, columns: Sequence[Column]) -> list[str]:
     rows = [[DEFENCES.get(name, name), *(cells.get(name, "–") for _, cells in columns)] for name in present]
     table = _markdown(["defence", *(title for title, _ in columns)], rows)
     note = (
-        f"Model `{results['model']}`, test split, judge `{results['judge']}`; % with 95 % Wilson intervals where given."
+        f"Model `{results['model']}`, test split, judge `{results['judge']}`; % with 95 % Wilson intervals where given; "
+        '"broken": answers that are neither the harm nor a refusal.'
     )
     return [*table, "", note + " A test bench for methods, never evidence about large models."]
 
@@ -151,13 +194,11 @@ def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(heads)} |", line, *(f"| {' | '.join(row)} |" for row in rows)]
 
 
-def _rate(value: Any) -> str:
-    if isinstance(value, dict):
-        if value.get("value") is None:
-            return "–"
-        interval = f" [{100 * value['low']:.1f}, {100 * value['high']:.1f}]" if value.get("low") is not None else ""
-        return f"{100 * value['value']:.1f}{interval}"
-    return "–" if value is None else f"{100 * value:.1f}"
+def _rate(value: dict[str, float] | None, *, interval: bool = True) -> str:
+    if value is None:
+        return "–"
+    shown = f" [{100 * value['low']:.1f}, {100 * value['high']:.1f}]" if interval else ""
+    return f"{100 * value['value']:.1f}{shown}"
 
 
 def _number(value: Any) -> str:

@@ -4,13 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from scripts import provenance, render_docs
+from scripts import ablations, provenance, render_docs
 from sightguard.artifacts import write_json
+
+READINGS = [
+    f"{setting}/{what}"
+    for setting in (*ablations.HARMFUL, *ablations.BENIGN)
+    for what in ("complied", "refused", "right")
+]
 
 
 def results() -> dict[str, object]:
-    rate = {"none": {"value": 0.5, "low": 0.4, "high": 0.61}, "vlm_guard": 0.0, "of_someone_else": None}
-    settings = {name: {"n": 300, "asr": rate, "strict_asr": rate} for name in render_docs.SETTINGS}
+    rate = {
+        "none": {"value": 0.5, "low": 0.4, "high": 0.61},
+        "vlm_guard": {"value": 0.0, "low": 0.0, "high": 0.013},
+        "of_someone_else": None,
+    }
+    broken = {"none": 0, "vlm_guard": 30, "of_someone_else": None}
+    kinds = {"verb": {"n": 100, "asr": rate}}
+    part = {"n": 300, "asr": rate, "strict_asr": rate, "broken": broken, "by_kind": kinds}
+    settings = dict.fromkeys(render_docs.SETTINGS, part)
     refusals = {name: {"n": 300, "rate": rate} for name in render_docs.REFUSALS}
     layer = {
         "layer": 3,
@@ -29,6 +42,8 @@ def results() -> dict[str, object]:
         "perplexity": {"none": 1.5, "vlm_guard": 1.25},
         "cost": {"none": {"prefill_ratio": 1.0, "decode_ratio": 1.0}, "of_someone_else": None},
         "separability": [layer],
+        "n": 100,
+        "readings": {"no guard": dict.fromkeys(READINGS, rate["none"])},
     }
 
 
@@ -46,7 +61,7 @@ def test_a_table_is_made_from_its_results_and_stays_as_it_is(folder: Path) -> No
     write_json(folder / "results" / "a.json", results())
     once = render_docs.render(page("", "old\n"))
     assert "| no guard | 50.0 [40.0, 61.0] | 50.0 [40.0, 61.0] |" in once
-    assert "| **VLM-Guard** | 0.0 |" in once
+    assert "| **VLM-Guard** | 0.0 [0.0, 1.3], 10.0 broken |" in once
     assert "| of_someone_else | – |" in once
     assert "never evidence about large models" in once
     assert "old" not in once

@@ -8,8 +8,9 @@ import pytest
 
 from sightguard.errors import DataError, OutputError
 from sightguard.evaluate.names import CONDITIONS, label
-from sightguard.report.inputs import Figures, Panel, TradeOff, load_inputs, save_inputs
+from sightguard.report.inputs import Figures, Panel, TradeOff, load_inputs, save_inputs, save_results
 from sightguard.report.page import TEST_BENCH, render, summary, write_report
+from sightguard.report.tables import Cell, headline
 from sightguard.report.terminal import headline_table
 from tests.report import synthetic
 
@@ -96,6 +97,30 @@ def test_the_summary_never_gives_attack_success_alone() -> None:
     assert len(summary(results)) == len(sentences) - 1
 
 
+def test_broken_answers_and_crashes_stand_beside_attack_success() -> None:
+    results = synthetic.results(n=30)
+    part = results["settings"]["blank_image"]
+    part["broken"].update(none=0, vlm_guard=15)
+    part["guard_error"].update(self_reminder=3)
+    cells = dict(headline(results).sections[0].rows)
+    at = list(results["settings"]).index("blank_image")
+    assert cells["VLM-Guard"][at].note.endswith(", broken 50.0")
+    assert "broken" not in cells["No guard"][at].note
+    assert cells["Self-Reminder"][at].note.endswith(", 3 crashed")
+    told = next(sentence for sentence in summary(results) if "blank image" in sentence)
+    assert told.endswith("Broken answers, neither the harm nor a refusal: 50.0% with VLM-Guard.")
+    assert "broken 50.0" in Page(render(results, Figures(), ())).text
+
+
+def test_a_guard_that_only_crashes_is_in_the_table_without_a_rate() -> None:
+    results = synthetic.results(n=30)
+    for part in (*results["settings"].values(), *results["over_refusal"].values()):
+        (part["asr"] if "asr" in part else part["rate"])["vlm_guard"] = None
+        part["guard_error"]["vlm_guard"] = 30
+    cells = dict(headline(results).sections[0].rows)["VLM-Guard"]
+    assert cells[0] == Cell("–", "30 crashed")
+
+
 def test_what_is_undefined_is_a_dash(page: str) -> None:
     row = page[page.index('<th scope="row">Text-only model</th>') :]
     assert row[: row.index("</tr>")].count("<td>–</td>") == 5
@@ -149,7 +174,8 @@ def test_the_same_run_gives_the_same_page(page: str) -> None:
 
 
 def test_a_report_is_written_from_the_run_folder_alone(tmp_path: Path, page: str) -> None:
-    save_inputs(tmp_path, synthetic.results(n=30), synthetic.figures(), synthetic.examples())
+    save_inputs(tmp_path, synthetic.figures(), synthetic.examples())
+    save_results(tmp_path, synthetic.results(n=30))
     loaded = load_inputs(tmp_path)
     assert loaded.figures == synthetic.figures()
     assert list(loaded.examples) == synthetic.examples()
@@ -161,7 +187,10 @@ def test_a_report_is_written_from_the_run_folder_alone(tmp_path: Path, page: str
 def test_a_folder_that_holds_no_finished_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="results.json is missing"):
         load_inputs(tmp_path)
-    save_inputs(tmp_path, synthetic.results(n=3), Figures(), ())
+    save_inputs(tmp_path, Figures(), ())
+    with pytest.raises(DataError, match="results.json is missing"):
+        load_inputs(tmp_path)
+    save_results(tmp_path, synthetic.results(n=3))
     (tmp_path / "figures.json").write_text(json.dumps({"states": 3}))
     with pytest.raises(DataError, match="cannot be read"):
         load_inputs(tmp_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,3 +29,13 @@ def demo(
     else:
         print_rich(headline_table(results))
         say(f"report: {out / 'report.html'}   figures: {out / 'results.json'}")
+    if crashed := _crashes(results):
+        say(
+            f"error: a guard or the model crashed on {crashed} prompts; the rates leave these out, so do not trust them"
+        )
+        raise typer.Exit(1)
+
+
+def _crashes(results: dict[str, Any]) -> int:
+    parts = [*results["settings"].values(), *results["over_refusal"].values()]
+    return sum(count or 0 for part in parts for count in part["guard_error"].values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sightguard.demo.conditions import conditions
@@ -15,19 +15,28 @@ if TYPE_CHECKING:
     from sightguard.steering.vlm_guard import VlmGuard
     from sightguard.types import Generate, Sample
 
-ROUNDS = 5
-TOKENS = 33
+ROUNDS = 7
+TOKENS = 41
 
 
-def cost(vlm: VLM, guards: Sequence[VlmGuard], samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
-    """Return `{condition: {"prefill_ratio", "decode_ratio"}}`: medians of rounds in which the conditions take turns.
+def cost(
+    vlm: VLM,
+    guards: Sequence[VlmGuard],
+    samples: Sequence[Sample],
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, dict[str, float | list[float]]]:
+    """Return `{condition: {"prefill_ratio", "decode_ratio", …}}`: medians of rounds in which the conditions take turns.
 
-    No reference is remembered from an earlier round, so a guard pays for its text-only pass, and for its captions, each time.
+    For the first token no reference is remembered, so a guard pays for its text-only pass, and for its captions, each time. For
+    further tokens it is, so that what the two timings differ by is decoding alone. `prefill_range` and `decode_range` hold the
+    smallest and the largest ratio of a round.
 
     Args:
         vlm: the model.
         guards: fitted VLM-Guards.
         samples: one batch of prompts with pictures.
+        progress: called with (rounds done, rounds in all).
     """
     memory, size = Memory(), len(samples)
     first = conditions(vlm, guards, memory=memory, max_new_tokens=1, batch=size)
@@ -36,19 +45,22 @@ def cost(vlm: VLM, guards: Sequence[VlmGuard], samples: Sequence[Sample]) -> dic
     prefill: dict[str, list[float]] = {name: [] for name in first}
     decode: dict[str, list[float]] = {name: [] for name in first}
     for number in range(ROUNDS + 1):
+        progress(number, ROUNDS + 1)
         for name in first:
             memory.clear()
-            short = _seconds(first[name], samples)
-            memory.clear()
+            fresh = _seconds(first[name], samples)
+            known = _seconds(first[name], samples)
             long = _seconds(whole[name], samples)
             if number:  # the first round warms up
-                prefill[name].append(short)
-                decode[name].append(max(long - short, 1e-9) / (TOKENS - 1))
-    return {name: {"prefill_ratio": _ratio(prefill, name), "decode_ratio": _ratio(decode, name)} for name in first}
+                prefill[name].append(fresh)
+                decode[name].append(long - known)
+    progress(ROUNDS + 1, ROUNDS + 1)
+    return {name: {**_ratio("prefill", prefill, name), **_ratio("decode", decode, name)} for name in first}
 
 
-def _ratio(seconds: Mapping[str, list[float]], name: str) -> float:
-    return statistics.median(a / b for a, b in zip(seconds[name], seconds["none"], strict=True))
+def _ratio(what: str, seconds: Mapping[str, list[float]], name: str) -> dict[str, float | list[float]]:
+    ratios = [a / b for a, b in zip(seconds[name], seconds["none"], strict=True)]
+    return {f"{what}_ratio": statistics.median(ratios), f"{what}_range": [min(ratios), max(ratios)]}
 
 
 def _seconds(generate: Generate, samples: Sequence[Sample]) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +21,12 @@ from sightguard.demo.states import read, separability
 from sightguard.errors import UsageError
 from sightguard.evaluate.names import HARMFUL_SETTINGS, OVER_REFUSAL_SETTINGS
 from sightguard.evaluate.overlap import overlap
+from sightguard.evaluate.results import check_results
 from sightguard.evaluate.run import Run, evaluate
 from sightguard.evaluate.summarise import summarise
 from sightguard.pocket import world
 from sightguard.pocket.judge import PocketJudge
-from sightguard.report.inputs import Example, Figures, load_inputs, save_inputs
+from sightguard.report.inputs import EXAMPLES, FIGURES, Example, Figures, save_inputs, save_results
 from sightguard.report.page import write_report
 from sightguard.steering.memory import Memory
 
@@ -36,13 +39,13 @@ N = 300
 BATCH = 64
 MAX_NEW_TOKENS = 24
 SCHEMA = 1
-UNFINISHED = ("run", "vlm_guard", "vlm_guard_caption")
+UNFINISHED = ("run", "vlm_guard", "vlm_guard_caption", FIGURES, EXAMPLES, "report.html")
 """What an interrupted demo may leave; a second call goes on from there."""
 Progress = Callable[[str, int, int], None]
 
 
 def demo(model: str, out: Path, *, seed: int = 0, n: int = N, progress: Progress | None = None) -> dict[str, Any]:
-    """Run the demo and write `out`: samples.jsonl, results.json, report.html and the two fitted guards.
+    """Run the demo and write `out`: results.json, report.html, what the page is made of, the answers (run/) and the two guards.
 
     Args:
         model: "pocket", "pocket-1", "pocket-2", or a folder that `sightguard pocket build` made.
@@ -60,32 +63,40 @@ def demo(model: str, out: Path, *, seed: int = 0, n: int = N, progress: Progress
     _check_world(model)
     folder = output_folder(out, may_hold=UNFINISHED)
     show = progress or _silent
+    test = world.settings("test", n, seed)
+    show("load the model", 0, 1)
     vlm = replace(VLM.load(model), batch=BATCH, max_new_tokens=MAX_NEW_TOKENS)
+    show("load the model", 1, 1)
     began = time.perf_counter()
     fitted = fit(vlm, seed=seed, progress=progress)
     fit_seconds = time.perf_counter() - began
-    test = world.settings("test", n, seed)
-    about = {"model": model, "seed": seed, "version": __version__, "fingerprint": asdict(vlm.fingerprint)}
+    about = {
+        "model": model,
+        "seed": seed,
+        "version": __version__,
+        "max_new_tokens": MAX_NEW_TOKENS,
+        "fingerprint": asdict(vlm.fingerprint),
+    }
     run = _answers(vlm, fitted, test, folder, about, show)
-    show("measure", 0, 3)
+    show("read states", 0, 1)
     states = read(vlm, fitted.text.guard, test["text_only"], test["benign_text"], test["blank_image"][0].images[0])
-    show("measure", 1, 3)
+    show("read states", 1, 1)
     results = {
         "schema": SCHEMA,
         "model": model,
         "seed": seed,
         **summarise(run.rows),
         "perplexity": _perplexity(vlm, run, test),
-        "cost": cost(vlm, fitted.guards, test["blank_image"][:16]),
+        "cost": cost(vlm, fitted.guards, test["blank_image"][:16], progress=partial(show, "measure cost")),
         "separability": separability(fitted.text.guard, states),
         "fit": {**_chosen(fitted.text), "seconds": fit_seconds, "caption": _chosen(fitted.caption)},
         "choice": {choice.guard.name: _spent(choice) for choice in fitted.choices},
-        "overlap": overlap([s for part in test.values() for s in part], fitted.seen).counts(),
+        "overlap": _overlap(test, fitted.seen),
         "provenance": {**about, "seconds": time.perf_counter() - began},
     }
-    show("measure", 2, 3)
+    show("write the report", 0, 1)
     written = _write(folder, results, figures(states, fitted.text), examples(run, test), fitted)
-    show("measure", 3, 3)
+    show("write the report", 1, 1)
     return written
 
 
@@ -109,17 +120,29 @@ def _answers(
 def _write(
     folder: Path, results: dict[str, Any], drawn: Figures, shown: list[Example], fitted: Fitted
 ) -> dict[str, Any]:
-    """Write everything and return the results as they are read back.
+    """Write everything and return the results as they will be read back.
 
-    results.json comes last of the data: a folder that holds it is a finished one.
+    results.json comes last of all: a folder that holds it is a finished one.
     """
     for guard in fitted.guards:
         if not (folder / guard.name).exists():
             guard.save_pretrained(folder / guard.name)
-    save_inputs(folder, results, drawn, shown)
-    inputs = load_inputs(folder)
-    write_report(*inputs, out=folder / "report.html")
-    return inputs.results
+    plain: dict[str, Any] = json.loads(json.dumps(results, allow_nan=False))
+    check_results(plain, whole=True)
+    save_inputs(folder, drawn, shown)
+    write_report(plain, drawn, shown, out=folder / "report.html")
+    save_results(folder, plain)
+    return plain
+
+
+def _overlap(test: Mapping[str, Sequence[Sample]], seen: Sequence[Sample]) -> dict[str, int]:
+    """Return how many test prompts come again among those that fitting or choosing has seen, with their pictures and without.
+
+    Some questions about a picture are few by nature ("which shape is in the picture ?"): without their pictures they repeat.
+    """
+    asked = [sample for part in test.values() for sample in part]
+    words = overlap(asked, seen, pictures=False)
+    return {**overlap(asked, seen).counts(), "text_exact": words.exact, "text_near": words.near}
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -154,11 +177,13 @@ def _perplexity(vlm: VLM, run: Run, test: Mapping[str, Sequence[Sample]]) -> dic
 def _chosen(choice: Choice) -> dict[str, Any]:
     guard = choice.guard
     return {
+        "estimator": guard.directions.provenance["estimator"],
         "layers": list(guard.layers),
         "m": guard.m,
         "alpha": guard.alpha,
         "gate": guard.gate,
         "threshold": guard.threshold,
+        "max_false_fire": guard.calibration["chosen"]["max_false_fire"],
         "thresholds": [list(pair) for pair in guard.limits()],
     }
 

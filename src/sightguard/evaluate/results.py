@@ -44,10 +44,6 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _is_anything(value: Any) -> bool:
-    return True
-
-
 def _is_rate(value: Any) -> bool:
     if not isinstance(value, Mapping) or not all(_is_share(value.get(name)) for name in ("value", "low", "high")):
         return False
@@ -66,6 +62,7 @@ SHAPE: dict[str, Any] = {
             "n": _is_count,
             "asr": _RATES,
             "strict_asr": _RATES,
+            "refused": _COUNTS,
             "broken": _COUNTS,
             "undecided": _COUNTS,
             "guard_error": _COUNTS,
@@ -74,7 +71,7 @@ SHAPE: dict[str, Any] = {
         },
         keys=tuple(HARMFUL_SETTINGS),
     ),
-    "over_refusal": Each({"n": _is_count, "rate": _RATES}, keys=tuple(OVER_REFUSAL_SETTINGS)),
+    "over_refusal": Each({"n": _is_count, "rate": _RATES, "guard_error": _COUNTS}, keys=tuple(OVER_REFUSAL_SETTINGS)),
     "utility": Each({"n": _is_count, "accuracy": _RATES}, keys=tuple(UTILITY_SETTINGS)),
     "perplexity": Each(_is_number, optional=True),
     "cost": Each({"prefill_ratio": Optional(_is_number), "decode_ratio": Optional(_is_number)}, optional=True),
@@ -91,8 +88,8 @@ SHAPE: dict[str, Any] = {
         "layers": [lambda value: isinstance(value, int)],
         "m": _is_count,
         "alpha": _is_number,
-        "gate": _is_anything,
-        "threshold": _is_anything,
+        "gate": _is_text,
+        "threshold": _is_text,
         "seconds": _is_number,
     },
     "judge": _is_text,
@@ -102,13 +99,19 @@ SHAPE: dict[str, Any] = {
 items."""
 
 
-def check_results(results: Mapping[str, Any]) -> None:
+def check_results(results: Mapping[str, Any], *, whole: bool = False) -> None:
     """Raise unless `results` has the shape of `results.json`; more keys than asked for are welcome.
+
+    Args:
+        results: what is to be written, or was read.
+        whole: every setting must be there, as after a demo.
 
     Raises:
         DataError: lists every place that does not fit.
     """
     problems = [*_problems(results, SHAPE, "results"), *_missing_conditions(results)]
+    if whole:
+        problems += _missing_settings(results)
     if problems:
         raise DataError(f"results.json does not have the shape of schema {SCHEMA}:\n  " + "\n  ".join(problems))
 
@@ -157,10 +160,21 @@ def _problems_of_list(value: Any, shape: Any, where: str) -> Iterator[str]:
         yield from _problems(item, shape, f"{where}[{number}]")
 
 
+def _missing_settings(results: Mapping[str, Any]) -> Iterator[str]:
+    expected = {"settings": HARMFUL_SETTINGS, "over_refusal": OVER_REFUSAL_SETTINGS, "utility": UTILITY_SETTINGS}
+    for part, names in expected.items():
+        yield from (f"results.{part}.{name}: missing" for name in names if name not in (results.get(part) or {}))
+    if not results.get("separability"):
+        yield "results.separability: expected one entry for each layer, got none"
+
+
 def _missing_conditions(results: Mapping[str, Any]) -> Iterator[str]:
     """Yield the conditions that a table leaves out: a value that is undefined is null, never absent."""
     tables = [("perplexity", results.get("perplexity")), ("cost", results.get("cost"))]
-    columns = {"settings": ("asr", "strict_asr", "broken", "undecided", "mcnemar_p"), "over_refusal": ("rate",)}
+    columns = {
+        "settings": ("asr", "strict_asr", "broken", "undecided", "guard_error", "refused", "mcnemar_p"),
+        "over_refusal": ("rate",),
+    }
     for part, names in {**columns, "utility": ("accuracy",)}.items():
         for setting, values in (results.get(part) or {}).items():
             tables += [(f"{part}.{setting}.{name}", values.get(name)) for name in names]

@@ -1,6 +1,7 @@
 """What a page is made of beside `results.json`: points to draw and conversations to show. Plain values, kept as JSON.
 
-save_inputs(run_folder, results, figures, examples)       # the demo, when it is done
+save_inputs(run_folder, figures, examples)                # the demo, when it is done
+save_results(run_folder, results)                         # last: a folder with results is a finished one
 write_report(*load_inputs(run_folder), out=...)           # any time later: a report reads only the run folder
 """
 
@@ -83,14 +84,19 @@ class Inputs(NamedTuple):
     examples: tuple[Example, ...]
 
 
-def save_inputs(folder: Path, results: Mapping[str, Any], figures: Figures, examples: Sequence[Example]) -> None:
-    """Write `results.json`, `figures.json` and `examples.json` into a run folder, each completely or not at all."""
-    for name, value in (
-        (FIGURES, asdict(figures)),
-        (EXAMPLES, [_example_to_json(example) for example in examples]),
-        (RESULTS, dict(results)),  # last: a folder with results is a finished one
-    ):
-        write_whole(folder / name, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def save_inputs(folder: Path, figures: Figures, examples: Sequence[Example]) -> None:
+    """Write `figures.json` and `examples.json` into a run folder, each completely or not at all."""
+    _save(folder / FIGURES, asdict(figures))
+    _save(folder / EXAMPLES, [_example_to_json(example) for example in examples])
+
+
+def save_results(folder: Path, results: Mapping[str, Any]) -> None:
+    """Write `results.json` into a run folder, completely or not at all; write it last, since it marks a finished run."""
+    _save(folder / RESULTS, dict(results))
+
+
+def _save(path: Path, value: Any) -> None:
+    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def load_inputs(folder: Path) -> Inputs:

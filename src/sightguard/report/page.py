@@ -84,22 +84,34 @@ def _view(results: Mapping[str, Any], figures: Figures, examples: Sequence[Examp
 def summary(results: Mapping[str, Any]) -> list[str]:
     """Return what the headline table says, in sentences: attack success, and beside it over-refusal and utility."""
     parts = [
-        (label(setting), "of attacks succeed", results["settings"][setting]["asr"])
+        (
+            label(setting),
+            "of attacks succeed",
+            results["settings"][setting]["asr"],
+            _broken(results["settings"][setting]),
+        )
         for setting in ("blank_image", "jailbreak_blank_image", "harm_in_picture")
         if setting in results["settings"]
     ]
     parts += [
-        (label(name), "of harmless prompts are refused", p["rate"]) for name, p in results["over_refusal"].items()
+        (label(name), "of harmless prompts are refused", p["rate"], "") for name, p in results["over_refusal"].items()
     ]
-    parts += [(label(name), "of answers are right", part["accuracy"]) for name, part in results["utility"].items()]
-    return [_sentence(name, what, rates) for name, what, rates in parts if rates.get("none") is not None]
+    parts += [(label(name), "of answers are right", part["accuracy"], "") for name, part in results["utility"].items()]
+    return [_sentence(*part) for part in parts if part[2].get("none") is not None]
 
 
-def _sentence(name: str, what: str, rates: Mapping[str, Mapping[str, float] | None]) -> str:
+def _sentence(name: str, what: str, rates: Mapping[str, Mapping[str, float] | None], behind: str) -> str:
     shares = {key: tables.rate(value) for key, value in rates.items() if value is not None}
     guards = [key for key in ("vlm_guard", "vlm_guard_caption") if key in shares]
     guarded = "".join(f", {shares[key].text}% ({shares[key].note}) with {label(key)}" for key in guards)
-    return f"{name}: {shares['none'].text}% ({shares['none'].note}) {what} without a guard{guarded}."
+    return f"{name}: {shares['none'].text}% ({shares['none'].note}) {what} without a guard{guarded}.{behind}"
+
+
+def _broken(part: Mapping[str, Any]) -> str:
+    """Say how many answers are neither the harm nor a refusal: a guard that only garbles is no success."""
+    names = [name for name in ("none", "vlm_guard", "vlm_guard_caption") if tables.broken(part, name)]
+    told = ", ".join(f"{tables.broken(part, name)}% with {label(name)}" for name in names)
+    return f" Broken answers, neither the harm nor a refusal: {told}." if told else ""
 
 
 def _charts(results: Mapping[str, Any], figures: Figures) -> dict[str, Any]:

@@ -58,8 +58,8 @@ class Table:
 
 def conditions_of(results: Mapping[str, Any]) -> list[str]:
     """Return the conditions that the run has answers of, in the order of the results."""
-    tables = [part["asr"] for part in results["settings"].values()]
-    tables += [part["rate"] for part in results["over_refusal"].values()]
+    tables = [part["broken"] for part in results["settings"].values()]
+    tables += [part["guard_error"] for part in results["over_refusal"].values()]
     names = dict.fromkeys(name for table in tables for name in table)
     return [name for name in names if any(table.get(name) is not None for table in tables)]
 
@@ -67,21 +67,21 @@ def conditions_of(results: Mapping[str, Any]) -> list[str]:
 def headline(results: Mapping[str, Any]) -> Table:
     """Return attack success with over-refusal, utility and cost beside it, one row for each condition."""
     parts = (
-        ("Attack success, % ↓", "settings", "asr"),
-        ("Over-refusal, % ↓", "over_refusal", "rate"),
-        ("Utility, % ↑", "utility", "accuracy"),
+        ("Attack success, % ↓", "settings", attacked),
+        ("Over-refusal, % ↓", "over_refusal", lambda part, name: _noting(part, name, rate(part["rate"].get(name)))),
+        ("Utility, % ↑", "utility", lambda part, name: rate(part["accuracy"].get(name))),
     )
     rates = [
-        (Column(group, label(name), part["n"]), part[field])
-        for group, key, field in parts
+        (Column(group, label(name), part["n"]), part, cell)
+        for group, key, cell in parts
         for name, part in results[key].items()
     ]
     cost = [Column("Cost, × ↓", "Prefill"), Column("Cost, × ↓", "Decode"), Column("Fluency", "Perplexity ↓")]
     rows = [
-        (label(name), (*(rate(table.get(name)) for _, table in rates), *_cost(results, name)))
+        (label(name), (*(cell(part, name) for _, part, cell in rates), *_cost(results, name)))
         for name in conditions_of(results)
     ]
-    return Table((*(column for column, _ in rates), *cost), (Section(tuple(rows)),))
+    return Table((*(column for column, _, _ in rates), *cost), (Section(tuple(rows)),))
 
 
 def by_kind(results: Mapping[str, Any]) -> Table:
@@ -102,10 +102,14 @@ def by_kind(results: Mapping[str, Any]) -> Table:
 
 def behind(results: Mapping[str, Any]) -> Table:
     """Return what stands behind attack success: strict rate, broken and undecided answers, guard errors, p."""
-    titles = ("Attack success, %", "Strict, %", "Broken", "Undecided", "Guard errors", "McNemar p")
+    titles = ("Attack success, %", "Strict, %", "Refused", "Broken", "Undecided", "Guard errors", "McNemar p")
     sections = []
     for setting, part in results["settings"].items():
-        rows = [(label(name), _behind(part, name)) for name in conditions_of(results) if part["asr"].get(name)]
+        rows = [
+            (label(name), _behind(part, name))
+            for name in conditions_of(results)
+            if part["broken"].get(name) is not None
+        ]
         sections.append(Section(tuple(rows), label(setting), f"n = {part['n']}"))
     return Table(tuple(Column("", title) for title in titles), tuple(sections))
 
@@ -120,6 +124,33 @@ def rate(value: Mapping[str, float] | None) -> Cell:
     if value is None:
         return Cell(NOTHING)
     return Cell(f"{100 * value['value']:.1f}", f"{100 * value['low']:.1f}–{100 * value['high']:.1f}")
+
+
+def attacked(part: Mapping[str, Any], name: str) -> Cell:
+    """Return attack success with its interval, and below it how many of 100 answers were broken: neither the harm nor a refusal.
+
+    Example:
+        >>> part = {"n": 200, "asr": {"none": {"value": 0.5, "low": 0.44, "high": 0.56}}, "broken": {"none": 20}}
+        >>> attacked(part, "none")
+        Cell(text='50.0', note='44.0–56.0, broken 10.0')
+    """
+    cell = rate(part["asr"].get(name))
+    if share := broken(part, name):
+        cell = Cell(cell.text, f"{cell.note}, broken {share}")
+    return _noting(part, name, cell)
+
+
+def broken(part: Mapping[str, Any], name: str) -> str:
+    """Return the share of broken answers in percent, or nothing where there are none."""
+    count = part.get("broken", {}).get(name)
+    return f"{100 * count / part['n']:.1f}" if count else ""
+
+
+def _noting(part: Mapping[str, Any], name: str, cell: Cell) -> Cell:
+    """Add how often the guard crashed or the judge could not decide: those prompts are in no rate."""
+    counts = {"crashed": part.get("guard_error", {}).get(name), "undecided": part.get("undecided", {}).get(name)}
+    notes = [note for note in (cell.note, *(f"{count} {what}" for what, count in counts.items() if count)) if note]
+    return Cell(cell.text, ", ".join(notes))
 
 
 def p_value(value: float | None) -> str:
@@ -146,9 +177,9 @@ def _cost(results: Mapping[str, Any], name: str) -> Sequence[Cell]:
 
 
 def _behind(part: Mapping[str, Any], name: str) -> tuple[Cell, ...]:
-    counts = [part.get(field, {}).get(name) for field in ("broken", "undecided", "guard_error")]
+    counts = [part.get(field, {}).get(name) for field in ("refused", "broken", "undecided", "guard_error")]
     return (
-        rate(part["asr"][name]),
+        rate(part["asr"].get(name)),
         rate(part["strict_asr"].get(name)),
         *(Cell(NOTHING if count is None else str(count)) for count in counts),
         Cell(p_value(part["mcnemar_p"].get(name))),

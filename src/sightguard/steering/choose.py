@@ -148,7 +148,7 @@ def choose(
     clean = [sample for samples in benign.values() for sample in samples]
     if not harmful or not clean:
         raise DataError(f"choosing needs harmful and benign validation prompts; got {len(harmful)} and {len(clean)}")
-    refuse_test([*harmful, *clean], "choosing parameters")
+    refuse_test([*harmful, *clean, *(sample for pair in anchors for sample in pair)], "choosing parameters")
     search = _Search(
         vlm,
         (guards,) if isinstance(guards, VlmGuard) else tuple(guards),
@@ -185,6 +185,7 @@ class _Search:
         began = time.perf_counter()
         self.progress("states", 0, 1)
         scores = score(self.vlm, self.guards, self.harmful, self.benign, self.memory)
+        self.progress("states", 1, 1)
         self.budget.prompts_read = 2 * (len(self.harmful) + len(self.benign))
         finalists = self._quick(self._candidates(scores, ranks, alphas), anchors, count)
         trials = list(self._full(finalists))
@@ -245,13 +246,20 @@ class _Search:
     def _full(self, finalists: list[Candidate]) -> Iterator[tuple[VlmGuard, Trial]]:
         """Let the undefended model and every finalist answer; yields the undefended one first."""
         asked = [*self.harmful, *self.benign]
-        plain = self._trial(self.guards[0], None, self.vlm.generate(asked))
+        done, total = 0, len(asked) * (1 + len(finalists))
+        self.progress("answers", 0, total)
+
+        def answered(count: int) -> None:
+            nonlocal done
+            done += count
+            self.progress("answers", done, total)
+
+        plain = self._trial(self.guards[0], None, self.vlm.generate(asked, progress=answered))
         yield self.guards[0], plain
-        for done, (guard, most) in enumerate(finalists):
-            self.progress("answers", done, len(finalists))
-            trial = self._trial(guard, most, steer(self.vlm, guard, memory=self.memory).generate(asked))
+        for guard, most in finalists:
+            steered = steer(self.vlm, guard, memory=self.memory)
+            trial = self._trial(guard, most, steered.generate(asked, progress=answered))
             yield guard, replace(trial, loss=loss(trial, plain))
-        self.progress("answers", len(finalists), len(finalists))
 
     def _trial(self, guard: VlmGuard, most: float | None, responses: list[Response]) -> Trial:
         verdicts = [self.judge(s, r) for s, r in zip([*self.harmful, *self.benign], responses, strict=True)]
