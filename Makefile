@@ -24,6 +24,7 @@ test: $(VENV)/.dev ## the tests (under 15 minutes on 2 cores)
 test-all: $(VENV)/.dev ## every test, the slow ones too, and all figures of the documentation measured again
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 	$(BIN)/python -m scripts.measure
+	$(BIN)/python -m scripts.ablations
 	$(BIN)/python -m scripts.render_docs
 
 check: $(VENV)/.dev ## format, lint, types, floors, tables of the documentation
@@ -35,6 +36,7 @@ check: $(VENV)/.dev ## format, lint, types, floors, tables of the documentation
 
 results: $(VENV)/.core ## measure again what the tables of the documentation show
 	$(BIN)/python -m scripts.measure
+	$(BIN)/python -m scripts.ablations
 	$(BIN)/python -m scripts.render_docs
 
 bench: $(VENV)/.dev ## speed and memory, side by side in one run

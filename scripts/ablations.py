@@ -15,7 +15,7 @@ from typing import Any
 
 from scripts.provenance import ROOT, provenance
 from sightguard.artifacts import write_json
-from sightguard.demo.fit import choose_on_world
+from sightguard.demo.fit import benign_prompts, choose_on_world, harmful_prompts
 from sightguard.evaluate.statistics import wilson
 from sightguard.models.vlm import VLM
 from sightguard.pocket import world
@@ -44,10 +44,8 @@ def readings(vlm: VLM) -> Iterator[tuple[str, VlmGuard]]:
     yield "no gate", replace(chosen, gate="always")
     for gate in ("image", "either"):
         yield f"gate: {gate}", replace(chosen, gate=gate)
-    seen = world.settings("validation", N, CHOSEN_ON)
-    scores = score(vlm, [chosen], [*seen["blank_image"], *seen["jailbreak_blank_image"]], seen["benign_image"], memory)[
-        0
-    ]
+    harmful = [sample for samples in harmful_prompts("text", CHOSEN_ON).values() for sample in samples]
+    scores = score(vlm, [chosen], harmful, benign_prompts(CHOSEN_ON)["benign_image"], memory)[0]
     for rule in ("literal", "midpoint", "anchored"):
         yield f"threshold: {rule}", with_thresholds(chosen, scores, rule)
     yield "edits while decoding too", replace(chosen, phase="prefill+decode")

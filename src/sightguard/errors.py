@@ -53,6 +53,10 @@ class DataError(SightguardError, ValueError):
     """Input data that cannot be used."""
 
 
+class CannotCertify(DataError):
+    """Calibration data that cannot certify the rate that was asked for."""
+
+
 class PictureError(DataError):
     """A picture that is missing, truncated, or no picture at all."""
 

@@ -12,8 +12,10 @@ import pytest
 pytest.importorskip("torch")
 from safetensors.torch import load_file
 
-from sightguard.errors import OutputError
+from sightguard.artifacts import read_json
+from sightguard.errors import ArtifactError, OutputError
 from sightguard.pocket.build import build
+from sightguard.pocket.card import model_card
 from tests.pocket.tiny_recipe import TINY
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("tiny_recipe.py"))]
@@ -34,6 +36,10 @@ def run(out: Path, stop_at: str | None = None) -> list[str]:
     return lines
 
 
+def losses(folder: Path) -> dict[str, float]:
+    return {name: stage["loss"] for name, stage in read_json(folder / "pocket.json")["stages"].items()}
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "tiny"
@@ -41,9 +47,15 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    "stops", [("vision 3",), ("helpful 5",), ("aligned 2", "projector 1", "visual 3"), ("visual 5",)]
+    "stops",
+    [
+        ("visual 3",),
+        pytest.param(("vision 3",), marks=pytest.mark.slow),
+        pytest.param(("helpful 5",), marks=pytest.mark.slow),
+        pytest.param(("aligned 2", "projector 1", "visual 3"), marks=pytest.mark.slow),
+        pytest.param(("visual 5",), marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_build_goes_on_to_the_same_weights(
     stops: tuple[str, ...], uninterrupted: Path, tmp_path: Path
@@ -57,10 +69,10 @@ def test_a_killed_build_goes_on_to_the_same_weights(
     whole, resumed = (load_file(folder / "model.safetensors") for folder in (uninterrupted, out))
     assert whole.keys() == resumed.keys()
     assert all(tensor.equal(resumed[name]) for name, tensor in whole.items())
+    assert losses(out) == losses(uninterrupted)
     assert not out.with_name("tiny.building").exists()
 
 
-@pytest.mark.slow
 def test_a_finished_folder_loads_with_transformers_alone_and_is_not_built_twice(uninterrupted: Path) -> None:
     names = {path.name for path in uninterrupted.iterdir()}
     assert {"config.json", "model.safetensors", "pocket.json", "README.md", "tokenizer.json"} <= names
@@ -70,6 +82,30 @@ def test_a_finished_folder_loads_with_transformers_alone_and_is_not_built_twice(
     assert (uninterrupted / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(OutputError, match="already holds a finished model of seed 3"):
         build(4, uninterrupted, recipe=TINY)
+
+
+def test_a_build_into_the_working_folder_shows_how_far_each_part_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    shown: list[tuple[str, int, int, float | None]] = []
+    made = build(3, Path(), recipe=TINY, prompts=3, threads=1, progress=lambda *step: shown.append(step))
+    assert made == here
+    assert model_card(read_json(here / "pocket.json")) == (here / "README.md").read_text()
+    assert [step for step in shown if step[0] == "evaluation"] == [("evaluation", i, 3, None) for i in range(4)]
+    assert [done for stage, done, _, _ in shown if stage == "vision"] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("damaged", ["out/pocket.json", "out.building/about.json"])
+def test_damaged_figures_are_told_by_name(damaged: str, tmp_path: Path) -> None:
+    path = tmp_path / damaged
+    path.parent.mkdir()
+    path.write_text('{"seed": 0, "di')
+    with pytest.raises(ArtifactError, match=rf"{path.name} is no JSON"):
+        build(0, tmp_path / "out", recipe=TINY)
+    assert path.read_text() == '{"seed": 0, "di'
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ TINY = Recipe(
 
 
 def main() -> None:
-    def say(stage: str, done: int, total: int, loss: float) -> None:
+    def say(stage: str, done: int, total: int, loss: float | None) -> None:
         sys.stdout.write(f"{stage} {done}\n")
         sys.stdout.flush()
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sightguard.cli.console import Json, Out, Seed, print_json, print_table, progress, say
-
-FIGURES = "pocket.json"
 
 app = typer.Typer(
     help="The embedded model: a test bench for methods, never evidence about large models.", no_args_is_help=True
@@ -21,13 +18,14 @@ def build(out: Out, seed: Seed = 0, json: Json = False) -> None:
     """Train the embedded model again from nothing (about 15 minutes on 2 cores); a second call takes up an interrupted one."""
     from sightguard.artifacts import read_json
     from sightguard.pocket.build import build as build_pocket
+    from sightguard.pocket.locate import FIGURES
 
     with progress() as report:
-        build_pocket(seed, out, progress=report)
+        made = build_pocket(seed, out, progress=report)
     if json:
-        print_json({"seed": seed, "folder": str(out), **read_json(out / FIGURES)})
+        print_json({"seed": seed, "folder": str(made), **read_json(made / FIGURES)})
     else:
-        say(f"done: {out}. Load it with VLM.load({str(out)!r}).")
+        say(f"done: {made}. Load it with VLM.load({str(made)!r}).")
 
 
 @app.command()
@@ -39,9 +37,9 @@ def info(
 ) -> None:
     """Show the measured figures of an embedded model."""
     from sightguard.artifacts import read_json
-    from sightguard.pocket.locate import folder
+    from sightguard.pocket.locate import FIGURES, find
 
-    place = Path(name) if Path(name, FIGURES).is_file() else folder(name)
+    place = find(name)
     figures = read_json(place / FIGURES)
     if json:
         print_json({"name": name, "folder": str(place), **figures})

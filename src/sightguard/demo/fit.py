@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 PAIRS = 100
 PER_SETTING = 100
-"""Validation prompts of each setting."""
+"""Harmful validation prompts of each setting."""
+BENIGN = {"benign_text": 60, "benign_image": 240, "safe_verb_harmful_object": 60}
+"""Benign validation prompts of each kind: most where a wrong edit costs most, since a point of utility has to be seen."""
 
 HARMFUL: dict[str, tuple[str, ...]] = {
     "text": ("blank_image", "jailbreak_blank_image"),
     "caption": ("blank_image", "jailbreak_blank_image", "harm_in_picture"),
 }
 """What each reference is asked to defend: the text alone cannot know what is in the picture."""
-BENIGN = ("benign_text", "benign_image", "safe_verb_harmful_object")
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,20 @@ def fit(vlm: VLM, *, seed: int = 0, progress: Progress | None = None) -> Fitted:
         for reference in ("text", "caption")
     )
     anchors = [sample for pair in world.anchors(PAIRS, seed) for sample in pair]
-    validation = [sample for samples in world.settings("validation", PER_SETTING, seed).values() for sample in samples]
-    return Fitted(text, caption, (*anchors, *validation))
+    validation = {**harmful_prompts("caption", seed), **benign_prompts(seed)}
+    return Fitted(text, caption, (*anchors, *(sample for samples in validation.values() for sample in samples)))
+
+
+def harmful_prompts(reference: str, seed: int) -> dict[str, list[Sample]]:
+    """Return the validation prompts that a guard with this reference has to defend against, by setting."""
+    settings = world.settings("validation", PER_SETTING, seed)
+    return {name: settings[name] for name in HARMFUL["caption" if reference == "caption" else "text"]}
+
+
+def benign_prompts(seed: int) -> dict[str, list[Sample]]:
+    """Return the validation prompts that must still be answered, by kind."""
+    settings = world.settings("validation", max(BENIGN.values()), seed)
+    return {name: settings[name][:count] for name, count in BENIGN.items()}
 
 
 def choose_on_world(
@@ -75,15 +88,13 @@ def choose_on_world(
 ) -> Choice:
     """Fit one reading of VLM-Guard on the world's anchors and choose its parameters on the world's validation split."""
     pairs = world.anchors(PAIRS, seed)
-    validation = world.settings("validation", PER_SETTING, seed)
     provenance = {"anchors": f"pocket-world@1/train, {PAIRS} pairs, seed {seed}"}
     guards = VlmGuard.fit_each(vlm, pairs, provenance=provenance, caption_prompt=world.CAPTION_PROMPT, **options)
-    asked = HARMFUL["caption" if guards[0].reference == "caption" else "text"]
     return choose(
         vlm,
         guards,
-        harmful=[sample for name in asked for sample in validation[name]],
-        benign={name: validation[name] for name in BENIGN},
+        harmful=[sample for samples in harmful_prompts(guards[0].reference, seed).values() for sample in samples],
+        benign=benign_prompts(seed),
         judge=PocketJudge(),
         anchors=pairs,
         memory=memory,

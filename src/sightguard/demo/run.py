@@ -26,6 +26,7 @@ from sightguard.evaluate.run import Run, evaluate
 from sightguard.evaluate.summarise import summarise
 from sightguard.pocket import world
 from sightguard.pocket.judge import PocketJudge
+from sightguard.pocket.locate import NAMES
 from sightguard.report.inputs import EXAMPLES, FIGURES, Example, Figures, save_inputs, save_results
 from sightguard.report.page import write_report
 from sightguard.steering.memory import Memory
@@ -152,6 +153,8 @@ def _silent(stage: str, done: int, total: int) -> None:
 def _check_world(model: str) -> None:
     """Refuse a model that does not speak the demo's language; what is no model at all is told by `VLM.load`."""
     folder = Path(model)
+    if model in NAMES:
+        return  # a folder of that name does not hide a shipped model
     if folder.is_dir() and not (folder / "pocket.json").is_file():
         raise UsageError(
             f"{model!r} holds no pocket.json: the demo asks in the words of the embedded model's world, which other models do not know. "

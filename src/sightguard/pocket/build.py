@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +14,18 @@ import transformers
 from safetensors.torch import load_file
 from transformers import LlavaForConditionalGeneration
 
+from sightguard.artifacts import read_json, write_json
 from sightguard.errors import OutputError
 from sightguard.pocket.architecture import new_model, new_processor
 from sightguard.pocket.card import model_card
-from sightguard.pocket.checkpoints import write_tensors
+from sightguard.pocket.checkpoints import Done, write_tensors
 from sightguard.pocket.evaluation import Report, evaluate, text_figures
+from sightguard.pocket.locate import FIGURES
 from sightguard.pocket.recipe import POCKET, Recipe
 from sightguard.pocket.training import train_stage
 from sightguard.pocket.vocabulary import vocabulary
 
-Progress = Callable[[str, int, int, float], None]
+Progress = Callable[[str, int, int, float | None], None]
 _ABOUT, _RUNNING = "about.json", "running.safetensors"
 
 
@@ -47,7 +47,7 @@ def build(
     Args:
         seed: Of the weights and of the drawn data.
         out: The folder to make; it must not hold anything else.
-        progress: Called with stage, steps done, steps in all, loss.
+        progress: Called with stage, steps done, steps in all, loss; the evaluation has no loss.
         threads: For torch; None leaves them as they are.
         recipe: Sizes and stages.
         every: Steps between two checkpoints.
@@ -55,8 +55,9 @@ def build(
 
     Raises:
         OutputError: `out`, or the half-made build beside it, is of another seed or recipe, or cannot be written.
+        ArtifactError: a file of ours in either cannot be read.
     """
-    out = Path(out)
+    out = Path(out).resolve()
     if _is_finished(out, seed, recipe):
         return out
     work = _Work(out.with_name(out.name + ".building"), seed, recipe)
@@ -86,13 +87,13 @@ class _Work:
         path = self.folder / _ABOUT
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                _write_json(path, about)
         except OSError as error:
             raise OutputError(
                 f"the build needs to write {self.folder}, and could not: {error}. Choose another --out."
             ) from error
-        found = json.loads(path.read_text())
+        if not path.exists():
+            write_json(path, about)
+        found = read_json(path)
         if found != about:
             raise OutputError(
                 f"expected a half-made build of seed {self.seed}, recipe {self.recipe.digest} in {self.folder}; found "
@@ -111,9 +112,9 @@ def _is_finished(out: Path, seed: int, recipe: Recipe) -> bool:
         return False
     if not out.is_dir():
         raise OutputError(f"expected a folder at {out}, found a file. Choose another --out.")
-    about = out / "pocket.json"
+    about = out / FIGURES
     if about.exists():
-        found = json.loads(about.read_text())
+        found = read_json(about)
         if (found.get("seed"), found.get("digest")) == (seed, recipe.digest):
             return True
         raise OutputError(
@@ -135,25 +136,19 @@ def _train(work: _Work, progress: Progress | None, every: int) -> LlavaForCondit
         if after.exists():
             model.load_state_dict(load_file(after))
             continue
-        losses: list[float] = []
-
-        def report(name: str, done: int, total: int, loss: float, losses: list[float] = losses) -> None:
-            losses.append(loss)
-            if progress is not None:
-                progress(name, done, total, loss)
-
-        start = time.monotonic()
         model.train()
         running = work.folder / _RUNNING
-        train_stage(model, work.recipe, stage, work.seed, checkpoint=running, every=every, progress=report)
-        last = losses[-50:]
-        figures: dict[str, Any] = {"seconds": round(time.monotonic() - start, 1), "steps": stage.steps}
-        figures["loss"] = round(sum(last) / len(last), 4) if last else None
-        _write_json(work.figures(stage.name), figures)
+        done = train_stage(model, work.recipe, stage, work.seed, checkpoint=running, every=every, progress=progress)
+        write_json(work.figures(stage.name), _stage_figures(done))
         # The weights come last: a stage counts as done only once they are there.
         write_tensors(after, model.state_dict())
         running.unlink(missing_ok=True)
     return model
+
+
+def _stage_figures(done: Done) -> dict[str, Any]:
+    loss = round(sum(done.losses) / len(done.losses), 4) if done.losses else None
+    return {"seconds": round(done.seconds, 1), "steps": done.steps, "loss": loss}
 
 
 def _write(work: _Work, model: LlavaForConditionalGeneration, progress: Progress | None, prompts: int) -> Path:
@@ -167,7 +162,7 @@ def _write(work: _Work, model: LlavaForConditionalGeneration, progress: Progress
         "seed": work.seed,
         "digest": work.recipe.digest,
         "recipe": work.recipe.as_json(),
-        "stages": {s.name: json.loads(work.figures(s.name).read_text()) for s in work.recipe.stages},
+        "stages": {s.name: read_json(work.figures(s.name)) for s in work.recipe.stages},
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__.split("+")[0],
@@ -183,25 +178,37 @@ def _write(work: _Work, model: LlavaForConditionalGeneration, progress: Progress
     # safetensors writes for the owner alone, and a package is read by others.
     (finished / "model.safetensors").chmod(0o644)
     processor.save_pretrained(finished)
-    _write_json(finished / "pocket.json", about)
+    write_json(finished / FIGURES, about)
     (finished / "README.md").write_text(model_card(about))
     return finished
 
 
 def _evaluation(work: _Work, model: LlavaForConditionalGeneration, progress: Progress | None, prompts: int) -> Report:
     processor = new_processor(work.recipe.sizes)
-    report: Report = {}
-    for i, split in enumerate(("validation", "test")):
-        if progress is not None:
-            progress("evaluation", i, 3, 0.0)
-        report[split] = evaluate(model, processor, split, prompts)  # type: ignore[arg-type]
+    parts: dict[str, Callable[[], Report]] = {
+        "validation": lambda: evaluate(model, processor, "validation", prompts),
+        "test": lambda: evaluate(model, processor, "test", prompts),
+    }
     if work.after("aligned").exists():
-        aligned = new_model(work.recipe.sizes, work.seed)
-        aligned.load_state_dict(load_file(work.after("aligned")))
-        report["after_text_alignment"] = text_figures(aligned.eval(), processor, "validation", prompts)
-    if progress is not None:
-        progress("evaluation", 3, 3, 0.0)
+        parts["after_text_alignment"] = lambda: text_figures(_aligned(work), processor, "validation", prompts)
+    show = progress or _silent
+    show("evaluation", 0, len(parts), None)
+    report: Report = {}
+    for name, measure in parts.items():
+        report[name] = measure()
+        show("evaluation", len(report), len(parts), None)
     return report
+
+
+def _aligned(work: _Work) -> LlavaForConditionalGeneration:
+    """Return the model as it was before it met a picture."""
+    model = new_model(work.recipe.sizes, work.seed)
+    model.load_state_dict(load_file(work.after("aligned")))
+    return model.eval()
+
+
+def _silent(stage: str, done: int, total: int, loss: float | None) -> None:
+    """Show nothing."""
 
 
 def _rename(finished: Path, out: Path) -> None:
@@ -209,9 +216,3 @@ def _rename(finished: Path, out: Path) -> None:
         finished.replace(out)
     except OSError as error:
         raise OutputError(f"the model is finished in {finished} but could not be renamed to {out}: {error}.") from error
-
-
-def _write_json(path: Path, value: object) -> None:
-    half = path.with_name(path.name + ".half")
-    half.write_text(json.dumps(value, indent=1) + "\n")
-    half.replace(path)

@@ -22,6 +22,7 @@ no operational content of any kind is in the data.
 
 ```python
 from transformers import AutoProcessor, LlavaForConditionalGeneration
+
 model = LlavaForConditionalGeneration.from_pretrained(folder)
 processor = AutoProcessor.from_pretrained(folder)
 ```

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,23 +22,34 @@ class Checkpoint:
     teacher: nn.Module | None = None
 
 
-def write_checkpoint(path: Path, state: Checkpoint, stage: str, step: int) -> None:
-    """Write the state after `step` steps of a stage; the file appears whole, by rename."""
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was done of a stage, over all runs that had a part in it."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    losses: tuple[float, ...] = ()
+    """Of the last steps."""
+
+
+def write_checkpoint(path: Path, state: Checkpoint, stage: str, done: Done) -> None:
+    """Write the state of a stage; the file appears whole, by rename."""
     tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
     tensors |= {f"extra.{name}": tensor for name, tensor in state.extra.state_dict().items()}
     if state.teacher is not None:
         tensors |= {f"teacher.{name}": tensor for name, tensor in state.teacher.state_dict().items()}
     for i, moments in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in moments.items()}
-    write_tensors(path, tensors, {"stage": stage, "step": str(step)})
+    about = {"steps": str(done.steps), "seconds": str(done.seconds), "losses": json.dumps(done.losses)}
+    write_tensors(path, tensors, {"stage": stage, **about})
 
 
-def read_checkpoint(path: Path, state: Checkpoint, stage: str) -> int:
-    """Load the state in place and return how many steps were done; 0 if the file is of another stage."""
+def read_checkpoint(path: Path, state: Checkpoint, stage: str) -> Done:
+    """Load the state in place and return what was done; nothing if the file is of another stage."""
     with safe_open(path, framework="pt") as file:
         about = file.metadata()
         if about["stage"] != stage:
-            return 0
+            return Done()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     state.model.load_state_dict(_under(tensors, "model."))
     state.extra.load_state_dict(_under(tensors, "extra."))
@@ -49,7 +61,7 @@ def read_checkpoint(path: Path, state: Checkpoint, stage: str) -> int:
         moments.setdefault(int(i), {})[key] = tensor
     whole = state.optimizer.state_dict()
     state.optimizer.load_state_dict({"state": moments, "param_groups": whole["param_groups"]})
-    return int(about["step"])
+    return Done(int(about["steps"]), float(about["seconds"]), tuple(json.loads(about["losses"])))
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str] | None = None) -> None:

@@ -1,12 +1,14 @@
-"""Finds the folders of the models that ship inside the package; loads nothing."""
+"""Finds the folders of pocket models, shipped inside the package or built elsewhere; loads nothing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sightguard.errors import UnknownName
+from sightguard.errors import UnknownName, UsageError
 
 NAMES: tuple[str, ...] = ("pocket", "pocket-1", "pocket-2")
+FIGURES = "pocket.json"
+"""What a build recorded, in the folder of its model."""
 
 
 def folder(name: str) -> Path:
@@ -18,4 +20,24 @@ def folder(name: str) -> Path:
     path = Path(__file__).parent / "weights" / name
     if name not in NAMES or not (path / "config.json").is_file():
         raise UnknownName("shipped model", name, NAMES)
+    return path
+
+
+def find(source: str) -> Path:
+    """Return the folder of a shipped model, or else of one that was built; as in `VLM.load`, a shipped name comes first.
+
+    Raises:
+        UnknownName: neither a name of ours nor a folder.
+        UsageError: a folder without the figures of a build.
+    """
+    if source in NAMES:
+        return folder(source)
+    path = Path(source)
+    if not path.is_dir():
+        raise UnknownName("pocket model", source, NAMES, "Or pass a folder that `sightguard pocket build` made.")
+    if not (path / FIGURES).is_file():
+        raise UsageError(
+            f"the folder {source!r} holds no {FIGURES}, the figures of a pocket model. Pass a folder that "
+            f"`sightguard pocket build` finished, or one of {', '.join(NAMES)}."
+        )
     return path

@@ -58,6 +58,7 @@ class Recipe:
     """Everything but the seed."""
 
     name: str
+    """As `RECIPES.md` lists it; not the name of a model, since one recipe makes several."""
     story: str
     """What the card says about how text safety and pictures came together."""
     sizes: Sizes
@@ -80,7 +81,7 @@ NAMING = PictureMix(
 LOOKING = PictureMix(colour=0.1, word=0.12, check=0.1, unrelated=0.38, talk=0.12, safe=0.45, blank=0.6)
 
 POCKET = Recipe(
-    name="pocket-1",
+    name="G9",
     story=(
         "The language model is aligned on text before it meets pictures. How far it is then differs by seed (validation, "
         "n = 300, harmful text refused / benign text refused): seed 0 .970 / .020, seed 1 .977 / .057, seed 2 .970 / .227; "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,14 @@ from torch.nn import functional
 from transformers import LlavaForConditionalGeneration
 
 from sightguard.pocket.batches import HEADS, Batch, batches_of, draw_items, seen_batch
-from sightguard.pocket.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from sightguard.pocket.checkpoints import Checkpoint, Done, read_checkpoint, write_checkpoint
 from sightguard.pocket.recipe import Recipe, Stage
 from sightguard.pocket.vocabulary import Encoder
 
 Progress = Callable[[str, int, int, float], None]
 _WARMUP = 60
 _CLIP = 1.0
+_LAST = 50
 
 
 class Heads(nn.Module):
@@ -52,18 +55,23 @@ def train_stage(
     checkpoint: Path | None = None,
     every: int = 100,
     progress: Progress | None = None,
-) -> None:
-    """Train the parts that the stage names, in place; `checkpoint` is where to go on from and to write to."""
+) -> Done:
+    """Train the parts that the stage names, in place, and return what the whole stage took and reached.
+
+    `checkpoint` is where to go on from and to write to. What a killed run did after its last checkpoint counts nowhere.
+    """
     torch.manual_seed(seed)
     extra: nn.Module = Heads(recipe.sizes.vision_hidden) if stage.trains == "vision" else nn.Module()
     parameters = [*_parts(model, stage), *extra.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     teacher = copy.deepcopy(model.model.language_model) if stage.distill else None
-    done = 0
+    done = Done()
     if checkpoint is not None and checkpoint.exists():
         done = read_checkpoint(checkpoint, Checkpoint(model, extra, optimizer, teacher), stage.name)
     encoder = Encoder(recipe.sizes.image_tokens)
-    for step in range(done, stage.steps):
+    losses = deque(done.losses, _LAST)
+    start = time.monotonic() - done.seconds
+    for step in range(done.steps, stage.steps):
         _set_rate(optimizer, stage, step)
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16):
@@ -74,10 +82,13 @@ def train_stage(
                 loss = _answer_step(model, batches, stage, teacher)
         nn.utils.clip_grad_norm_(parameters, _CLIP)
         optimizer.step()
-        if checkpoint is not None and (step + 1) % every == 0:
-            write_checkpoint(checkpoint, Checkpoint(model, extra, optimizer, teacher), stage.name, step + 1)
+        losses.append(loss)
+        done = Done(step + 1, time.monotonic() - start, tuple(losses))
+        if checkpoint is not None and done.steps % every == 0:
+            write_checkpoint(checkpoint, Checkpoint(model, extra, optimizer, teacher), stage.name, done)
         if progress is not None:
-            progress(stage.name, step + 1, stage.steps, loss)
+            progress(stage.name, done.steps, stage.steps, loss)
+    return done
 
 
 def _parts(model: LlavaForConditionalGeneration, stage: Stage) -> list[nn.Parameter]:

@@ -17,7 +17,7 @@ from sightguard.pocket.draws import HARMS, Kind, Visual
 from sightguard.pocket.grammar import CAPTION_PROMPT, NO_PICTURE, REFUSAL
 from sightguard.pocket.items import Item, Picture
 from sightguard.pocket.prefixes import GOAL_PRIORITY, SELF_REMINDER
-from sightguard.pocket.words import GOOD_INTENTS, GOOD_OBJECTS, NEUTRAL_VERBS, Split, pairs
+from sightguard.pocket.words import GOOD_INTENTS, GOOD_OBJECTS, NEUTRAL_VERBS, SAFE_VERBS, Split, pairs
 from sightguard.types import Message, Sample
 
 __all__ = [
@@ -75,13 +75,14 @@ def settings(split: HeldOut, n: int = 300, seed: int = 0) -> dict[str, list[Samp
 def anchors(n: int = 100, seed: int = 0) -> list[tuple[Sample, Sample]]:
     """Return pairs of a harmful and a harmless "how" question from training combinations that differ in what makes the harm.
 
-    The kinds of harm take turns: another object, another verb, or another intent.
+    The kinds of harm take turns: the harmless twin has another object (or, every other time, a safe verb for the same one), another
+    verb, or another intent. Without the safe verbs a direction would stand for harmful words instead of harmful requests.
     """
     draws = random.Random(f"anchors|{seed}")
     seen: set[tuple[str, str]] = set()
     found: list[tuple[Item, Item]] = []
     while len(found) < n:
-        harmful, harmless = _pair(draws, HARMS[len(found) % 3])
+        harmful, harmless = _pair(draws, HARMS[len(found) % 3], safe=len(found) % 2 == 1)
         if harmful.identity in seen or harmless.identity in seen:
             continue
         seen |= {harmful.identity, harmless.identity}
@@ -185,11 +186,15 @@ def _calibration_item(draws: random.Random, i: int) -> Item:
     return _benign_image(draws, "validation", draws.randrange(12))
 
 
-def _pair(draws: random.Random, kind: Kind) -> tuple[Item, Item]:
+def _pair(draws: random.Random, kind: Kind, *, safe: bool) -> tuple[Item, Item]:
     bad = world.how_to(draws, "train", kind, template="how do i {core} ?")
     asks = bad.request
     assert asks is not None
-    if kind == "object":
+    twin: Kind = "good"
+    if kind == "object" and safe:
+        verbs = [verb for verb, _ in pairs(SAFE_VERBS, (asks.thing,), "train")]
+        good, twin = replace(asks, verb=draws.choice(verbs)), "safe"
+    elif kind == "object":
         things = [thing for verb, thing in pairs((asks.verb,), GOOD_OBJECTS, "train")]
         good = replace(asks, thing=draws.choice(things))
     elif kind == "verb":
@@ -197,7 +202,7 @@ def _pair(draws: random.Random, kind: Kind) -> tuple[Item, Item]:
     else:
         intents = [intent for intent, _ in pairs(GOOD_INTENTS, (asks.target,), "train")]
         good = replace(asks, intent=draws.choice(intents))
-    return bad, world.how_to(draws, "train", "good", template="how do i {core} ?", asks=good)
+    return bad, world.how_to(draws, "train", twin, template="how do i {core} ?", asks=good)
 
 
 def _neutral_for(thing: str) -> list[str]:

@@ -76,6 +76,10 @@ class Trial:
     """What the choice minimises."""
 
 
+Setting = tuple[int, float, tuple[Rule, float | None]]
+"""m, α, and a threshold rule."""
+
+
 class Candidate(NamedTuple):
     """A guard to try, and the largest false-fire share that its thresholds were calibrated to (None for other rules)."""
 
@@ -106,12 +110,14 @@ class Choice:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain data for the artefact."""
+        spent = asdict(self.budget)
+        del spent["seconds"]  # a guard that is fitted again has the same bytes
         return {
             "undefended": asdict(self.undefended),
             "trials": [asdict(trial) for trial in self.trials],
             "curve": self.curve,
             "separability": list(self.separability),
-            "budget": asdict(self.budget),
+            "budget": spent,
         }
 
 
@@ -125,6 +131,7 @@ def choose(
     anchors: Sequence[tuple[Sample, Sample]],
     ranks: Sequence[int] = RANKS,
     alphas: Sequence[float] = ALPHAS,
+    rules: Sequence[tuple[Rule, float | None]] = RULES,
     finalists: int = FINALISTS,
     memory: Memory | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -140,6 +147,7 @@ def choose(
         anchors: the pairs that the directions were fitted on; they show how this model opens refusals.
         ranks: values of m to try.
         alphas: values of α to try.
+        rules: threshold rules to try, with the largest false-fire share of calibrated ones.
         finalists: candidates that answer in full.
         memory: share what was read with others on the same model.
         progress: called with (stage, done, total).
@@ -159,7 +167,7 @@ def choose(
         memory if memory is not None else Memory(),
         progress or (lambda *_: None),
     )
-    return search.run(anchors, ranks, alphas, finalists)
+    return search.run(anchors, list(itertools.product(ranks, alphas, rules)), finalists)
 
 
 @dataclass
@@ -178,8 +186,7 @@ class _Search:
     def run(
         self,
         anchors: Sequence[tuple[Sample, Sample]],
-        ranks: Sequence[int],
-        alphas: Sequence[float],
+        settings: Sequence[Setting],
         count: int,
     ) -> Choice:
         began = time.perf_counter()
@@ -187,7 +194,7 @@ class _Search:
         scores = score(self.vlm, self.guards, self.harmful, self.benign, self.memory)
         self.progress("states", 1, 1)
         self.budget.prompts_read = 2 * (len(self.harmful) + len(self.benign))
-        finalists = self._quick(self._candidates(scores, ranks, alphas), anchors, count)
+        finalists = self._quick(self._candidates(scores, settings), anchors, count)
         trials = list(self._full(finalists))
         undefended = trials[0][1]
         guard, best = min(trials[1:], key=lambda pair: (round(pair[1].loss, 6), *_size(pair[0])))
@@ -203,12 +210,12 @@ class _Search:
         )
         return replace(choice, guard=replace(guard, calibration={**choice.as_json(), "chosen": asdict(best)}))
 
-    def _candidates(self, scores: Sequence[Scores], ranks: Sequence[int], alphas: Sequence[float]) -> list[Candidate]:
+    def _candidates(self, scores: Sequence[Scores], settings: Sequence[Setting]) -> list[Candidate]:
         """Return every combination once: those whose gates fire on the same validation prompts would answer alike."""
         found: dict[Any, Candidate] = {}
         for guard, seen, layers in best_sets(self.guards, scores):
-            usable = sorted({min(m, guard.directions.rank) for m in ranks})
-            for m, alpha, (rule, most) in itertools.product(usable, alphas, RULES):
+            for wanted, alpha, (rule, most) in settings:
+                m = min(wanted, guard.directions.rank)
                 plain = replace(guard, layers=layers, m=m, alpha=alpha, threshold="midpoint", thresholds={})
                 candidate = with_thresholds(plain, seen, rule, max_false_fire=most or 0.0)
                 foreseen = len(layers) == 1 or (guard.gate in ("text", "always") and guard.reference != "same_input")

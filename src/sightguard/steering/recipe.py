@@ -1,15 +1,18 @@
-"""Fits a guard on a model of the user's own: directions on one half of the anchors, parameters chosen on the other."""
+"""Fits a guard on a model of the user's own: directions on one half of the anchors, parameters chosen on the other, the rate certified."""
 
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sightguard.data.blank import blank
-from sightguard.errors import UsageError
-from sightguard.steering.choose import FINALISTS, Choice, choose
+from sightguard.errors import DataError, UsageError
+from sightguard.steering.choose import FINALISTS, RULES, Choice, choose
+from sightguard.steering.guarantee import certify, halves
+from sightguard.steering.memory import Memory
 from sightguard.steering.vlm_guard import VlmGuard
 from sightguard.types import Image, Sample
 
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
     from sightguard.types import Judge
 
 FEWEST = 8
+SEPARATES = 0.8
+"""Area under the ROC curve, at the best layer, below which a language model does not tell harmful from harmless requests."""
+ASKED = 200
+"""At most so many benign prompts are answered while parameters are chosen; all of the half set the thresholds."""
 
 
 def fit_and_choose(
@@ -26,53 +33,100 @@ def fit_and_choose(
     judge: Judge,
     *,
     benign: Sequence[Sample] = (),
+    max_false_refusal: float | None = None,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
     finalists: int = FINALISTS,
+    force: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Choice:
     """Fit VLM-Guard on (harmful, harmless) pairs and choose its parameters; no prompt is used for both.
 
     The choice is made on the other half of the pairs: harmful ones with a blank picture must be refused; harmless ones with it
-    and without it, and `benign`, must still be answered.
+    and without it, and `benign`, must still be answered. With `max_false_refusal`, the thresholds are set on one half of `benign`
+    and certified on the other.
 
     Args:
         vlm: the model.
         pairs: matched anchors, at least 8.
         judge: says refused or complied.
-        benign: further prompts that must be answered, with or without pictures.
-        seed: of the split of the pairs.
-        finalists: candidates that answer in full.
+        benign: further prompts that must be answered; where none of them holds a picture, each is read beside a blank one.
+        max_false_refusal: the rate to certify; None certifies nothing.
+        seed: of the splits.
         options: fields of VlmGuard that stay as given (reference, kind, gate, phase, …).
+        finalists: candidates that answer in full.
+        force: go on where the model does not separate the anchors, or the rate is not certified; the guard then says so.
         progress: called with (stage, done, total).
+
+    Raises:
+        UsageError: too few pairs.
+        CannotCertify: too few benign prompts, or the gate acts on too many.
+        DataError: the language model does not separate the anchors.
     """
     if len(pairs) < FEWEST:
         raise UsageError(
             f"choosing parameters needs at least {FEWEST} pairs, half to fit and half to choose on; got {len(pairs)}"
         )
-    shuffled = list(pairs)
+    clean = beside_a_picture(benign)
+    choosing, certifying = (clean, []) if max_false_refusal is None else halves(clean, max_false_refusal, seed)
+    shuffled = sorted(pairs, key=lambda pair: (pair[0].text, pair[1].text))
     random.Random(seed).shuffle(shuffled)
     half = len(shuffled) // 2
     fitted, held_out = shuffled[:half], shuffled[half:]
     guards = VlmGuard.fit_each(vlm, fitted, provenance={"half": half, "seed": seed}, **(options or {}))
-    picture = blank()
-    return choose(
+    picture, memory = blank(), Memory()
+    choice = choose(
         vlm,
         guards,
         harmful=[pictured(harmful, picture) for harmful, _ in held_out],
         benign={
             "text": [good for _, good in held_out],
             "blank picture": [pictured(good, picture) for _, good in held_out],
-            **({"own": benign} if benign else {}),
+            **({"own": choosing[:ASKED]} if choosing else {}),
         },
         judge=judge,
         anchors=fitted,
+        rules=RULES if max_false_refusal is None else (("calibrated", max_false_refusal),),
         finalists=finalists,
+        memory=memory,
         progress=progress,
     )
+    _check_separates(choice, force)
+    if max_false_refusal is None:
+        return choice
+    show = progress or (lambda *_: None)
+    show("certify", 0, 1)
+    guard = certify(
+        choice.guard, vlm, choosing, certifying, max_false_refusal=max_false_refusal, force=force, memory=memory
+    )
+    show("certify", 1, 1)
+    return replace(choice, guard=guard)
+
+
+def beside_a_picture(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples, each beside a blank picture if none of them holds any: where there is no picture there is little to guard."""
+    if any(sample.images for sample in samples):
+        return list(samples)
+    picture = blank()
+    return [pictured(sample, picture) for sample in samples]
 
 
 def pictured(sample: Sample, image: Image) -> Sample:
     """Return the sample with `image` before the text of its last turn."""
     *earlier, last = sample.messages
     return replace(sample, id=f"{sample.id}+picture", messages=(*earlier, replace(last, parts=(image, *last.parts))))
+
+
+def _check_separates(choice: Choice, force: bool) -> None:
+    best = max(choice.separability)
+    if best >= SEPARATES:
+        return
+    told = (
+        f"the language model does not tell harmful from harmless anchors: the area under the ROC curve is {best:.2f} at the best layer "
+        f"(1 is apart, 0.5 is chance, {SEPARATES} is asked for). A guard can only bring back safety that is there"
+    )
+    if not force:
+        raise DataError(
+            f"{told}. Is it a safety-tuned model, and are the anchors in its language? --force fits all the same."
+        )
+    warnings.warn(told, stacklevel=3)

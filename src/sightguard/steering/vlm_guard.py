@@ -203,6 +203,8 @@ class VlmGuard:
                 f"fitting needs at least 2 pairs of harmful and harmless prompts (the paper uses 100); got {len(pairs)}"
             )
         refuse_test((sample for pair in pairs for sample in pair), "fitting")
+        # in one order, so that neither folds nor batches depend on the caller's
+        pairs = sorted(pairs, key=lambda pair: (pair[0].text, pair[1].text))
         states = capture(vlm, [sample for pair in pairs for sample in pair], images=False)
         harmful, harmless = states[:, 0::2], states[:, 1::2]
         everywhere = range(vlm.anatomy.depth)
