@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from sightguard.data.anchor_sets import anchors, harmless_prompts
     from sightguard.models.vlm import VLM
     from sightguard.steering.steer import steer
     from sightguard.steering.vlm_guard import VlmGuard
     from sightguard.types import Image, Message, Response, Sample
 
-__all__ = ["VLM", "steer", "VlmGuard", "Image", "Message", "Response", "Sample"]
+__all__ = ["VLM", "steer", "VlmGuard", "anchors", "harmless_prompts", "Image", "Message", "Response", "Sample"]
 
 _HOMES = {
     "VLM": "sightguard.models.vlm",
     "steer": "sightguard.steering.steer",
     "VlmGuard": "sightguard.steering.vlm_guard",
+    "anchors": "sightguard.data.anchor_sets",
+    "harmless_prompts": "sightguard.data.anchor_sets",
     "Image": "sightguard.types",
     "Message": "sightguard.types",
     "Response": "sightguard.types",

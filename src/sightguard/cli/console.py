@@ -65,6 +65,18 @@ def say(text: str) -> None:
 
 
 @contextmanager
+def new_folder(out: Path) -> Iterator[None]:
+    """Take away the folder that the block made, if it fails and left nothing in it."""
+    there = out.exists()
+    try:
+        yield
+    except BaseException:
+        if not there and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        raise
+
+
+@contextmanager
 def progress() -> Iterator[Progress]:
     """Yield a callback that shows progress on stderr: bars in a terminal, a line every few seconds elsewhere."""
     if sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""`sightguard fit`: a guard from a model's own language model."""
+"""`sightguard fit`: a guard from a model's own language model, with a certified rate of false refusals."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightguard.cli.console import Json, Out, Seed, print_json, print_table, progress, say
+from sightguard.cli.console import Json, Out, Seed, new_folder, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from sightguard.cli.console import Progress
     from sightguard.models.vlm import VLM
     from sightguard.steering.choose import Choice, Trial
+    from sightguard.steering.vlm_guard import VlmGuard
+    from sightguard.types import Sample
 
 COLUMNS = (
     "",
+    "directions",
     "layers",
     "m",
     "alpha",
@@ -25,18 +28,41 @@ COLUMNS = (
     "worst over-refusal",
     "worst utility",
 )
+MaxFalseRefusal = Annotated[
+    float,
+    typer.Option(
+        "--max-false-refusal", help="Rate of benign prompts on which the guard may act, to be certified at 95 %."
+    ),
+]
+Benign = Annotated[
+    Path | None,
+    typer.Option(
+        "--benign",
+        help="CSV or JSONL with a column prompt (and image): must still be answered. Default: a set in English.",
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Write the guard although its rate is not certified, or the model does not separate the anchors.",
+    ),
+]
 
 
 def fit(
     model: Annotated[str, typer.Argument(help="pocket, pocket-1, pocket-2, a folder with a checkpoint, or a hub id.")],
     out: Out,
     pairs: Annotated[
-        Path | None, typer.Option("--pairs", help="CSV or JSONL with columns harmful, harmless. Not needed for pocket.")
-    ] = None,
-    benign: Annotated[
         Path | None,
-        typer.Option("--benign", help="CSV or JSONL with a column prompt (and image): must still be answered."),
+        typer.Option("--pairs", help="CSV or JSONL with columns harmful, harmless. Default: 100 pairs in English."),
     ] = None,
+    benign: Benign = None,
+    max_false_refusal: MaxFalseRefusal = 0.01,
+    certify: Annotated[
+        bool, typer.Option("--certify/--no-certify", help="Certify the rate on prompts that nothing was chosen on.")
+    ] = True,
+    force: Force = False,
     reference: Annotated[str, typer.Option("--reference", help="text, same_input or caption.")] = "text",
     gate: Annotated[str, typer.Option("--gate", help="text, image, either or always.")] = "text",
     kind: Annotated[str, typer.Option("--kind", help="project_then_shift, shift or project.")] = "project_then_shift",
@@ -45,31 +71,106 @@ def fit(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Fit VLM-Guard on text alone, choose its parameters on held-out prompts, and write it to a folder."""
+    """Fit VLM-Guard on text alone, choose its parameters on held-out prompts, certify its false refusals, and write it to a folder."""
     from sightguard.artifacts import output_folder
-    from sightguard.errors import UsageError
     from sightguard.models.vlm import VLM
-    from sightguard.pocket.locate import NAMES
 
-    if pairs is None and model not in NAMES:
-        raise UsageError(
-            f"fitting {model!r} needs --pairs FILE: CSV or JSONL with columns harmful and harmless (100 pairs are usual)"
-        )
-    output_folder(out)
-    options = {"reference": reference, "gate": gate, "kind": kind, "phase": phase}
-    vlm = VLM.load(model, revision=revision)
-    with progress() as show:
-        choice = _choose(vlm, pairs, benign, options, seed, show)
-    choice.guard.save_pretrained(out)
+    rate = max_false_refusal if certify else None
+    anchors, clean = _prompts(model, pairs, benign, rate, seed)
+    with new_folder(out):
+        output_folder(out)
+        options = {"reference": reference, "gate": gate, "kind": kind, "phase": phase}
+        with progress() as show:
+            show("load the model", 0, 1)
+            vlm = VLM.load(model, revision=revision)
+            show("load the model", 1, 1)
+            choice = _choose(vlm, model, anchors, clean, options, rate, seed, force, show)
+        choice.guard.save_pretrained(out, beside={"fit.html": page(choice.guard)})
     if json:
-        print_json({"folder": str(out), **choice.as_json(), "chosen": choice.guard.calibration["chosen"]})
+        print_json({"folder": str(out), **choice.guard.calibration})
         return
     trials = [("undefended", choice.undefended), *(("", trial) for trial in choice.trials), ("chosen", _best(choice))]
     print_table(COLUMNS, [_row(name, trial) for name, trial in trials], title="on validation prompts")
     spent = choice.budget
     say(
-        f"guard: {out}   spent: {spent.prompts_read} prompts read, {spent.first_tokens} first tokens, {spent.answers} answers, "
-        f"{spent.seconds:.0f} s"
+        f"guard: {out}   page: {out / 'fit.html'}   spent: {spent.prompts_read} prompts read, {spent.first_tokens} first tokens, "
+        f"{spent.answers} answers, {spent.seconds:.0f} s"
+    )
+    say_certificate(choice.guard)
+
+
+def page(guard: VlmGuard) -> str:
+    """Return fit.html of a guard whose parameters were chosen."""
+    from sightguard.report.fit_page import render_fit
+
+    names = ("m", "alpha", "kind", "reference", "gate", "threshold", "phase")
+    return render_fit(
+        f"{guard.name} for {guard.fingerprint.repo}",
+        {"layers": ", ".join(map(str, guard.layers)), **{name: getattr(guard, name) for name in names}},
+        guard.calibration,
+        layer=guard.layers[-1],
+        threshold=guard.limits()[-1][0],
+    )
+
+
+def say_certificate(guard: VlmGuard) -> None:
+    """Say what is promised of the guard, and what is not."""
+    promise = guard.calibration.get("certificate")
+    if promise is None:
+        say("no false-refusal rate is promised: `sightguard calibrate` certifies one")
+        return
+    told = "certified" if promise["certified"] else "NOT certified"
+    say(f"{told} at {promise['max_false_refusal']:g}: {promise['promise']}")
+
+
+def _prompts(
+    model: str, pairs: Path | None, benign: Path | None, rate: float | None, seed: int
+) -> tuple[list[tuple[Sample, Sample]] | None, list[Sample]]:
+    """Read the files before any work; anchors are None where the embedded model's own are meant."""
+    from sightguard.data.anchor_sets import anchors, harmless_prompts
+    from sightguard.data.prompts import read_pairs, read_prompts
+    from sightguard.pocket import world
+    from sightguard.pocket.locate import NAMES
+    from sightguard.steering.guarantee import halves
+
+    own_world = model in NAMES and pairs is None
+    found = None if own_world else read_pairs(pairs) if pairs else anchors()
+    own = read_prompts(benign, harmful=False) if benign else None
+    clean = own or (world.calibration(seed=seed) if own_world else harmless_prompts())
+    if rate is not None:
+        halves(clean, rate, seed)
+    return found, clean
+
+
+def _choose(
+    vlm: VLM,
+    model: str,
+    anchors: list[tuple[Sample, Sample]] | None,
+    benign: list[Sample],
+    options: dict[str, Any],
+    rate: float | None,
+    seed: int,
+    force: bool,
+    show: Progress,
+) -> Choice:
+    from sightguard.demo.fit import choose_on_world
+    from sightguard.evaluate.judges import RefusalPhrases
+    from sightguard.steering.recipe import fit_and_choose
+
+    if anchors is None:
+        return choose_on_world(
+            vlm, seed=seed, options=options, benign=benign, max_false_refusal=rate, force=force, progress=show
+        )
+    return fit_and_choose(
+        vlm,
+        anchors,
+        RefusalPhrases(),
+        benign=benign,
+        max_false_refusal=rate,
+        seed=seed,
+        options=options,
+        force=force,
+        progress=show,
     )
 
 
@@ -81,24 +182,12 @@ def _row(name: str, trial: Trial) -> tuple[object, ...]:
         max(trial.over_refusal.values()),
         min(trial.utility.values(), default=1.0),
     )
-    edit = ("", "", "", "") if name == "undefended" else (list(trial.layers), trial.m, trial.alpha, rule)
-    return (name, *edit, *(f"{rate:.3f}" for rate in rates))
-
-
-def _choose(
-    vlm: VLM, pairs: Path | None, benign: Path | None, options: dict[str, Any], seed: int, show: Progress
-) -> Choice:
-    from sightguard.data.prompts import read_pairs, read_prompts
-    from sightguard.demo.fit import choose_on_world
-    from sightguard.evaluate.judges import RefusalPhrases
-    from sightguard.steering.recipe import fit_and_choose
-
-    if pairs is None:
-        return choose_on_world(vlm, seed=seed, options=options, progress=show)
-    clean = read_prompts(benign, harmful=False) if benign else []
-    return fit_and_choose(
-        vlm, read_pairs(pairs), RefusalPhrases(), benign=clean, seed=seed, options=options, progress=show
+    edit = (
+        ("",) * 5
+        if name == "undefended"
+        else (trial.estimator.replace("_", " "), list(trial.layers), trial.m, trial.alpha, rule)
     )
+    return (name, *edit, *(f"{rate:.3f}" for rate in rates))
 
 
 def _best(choice: Choice) -> Trial:

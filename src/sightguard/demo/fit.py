@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sightguard.pocket import world
 from sightguard.pocket.judge import PocketJudge
-from sightguard.steering.choose import Choice, choose
+from sightguard.steering.choose import RULES, Choice, choose
+from sightguard.steering.guarantee import certify, halves
 from sightguard.steering.memory import Memory
 from sightguard.steering.vlm_guard import VlmGuard
 
@@ -83,22 +84,43 @@ def choose_on_world(
     *,
     seed: int = 0,
     options: Mapping[str, Any],
+    benign: Sequence[Sample] = (),
+    max_false_refusal: float | None = None,
+    force: bool = False,
     memory: Memory | None = None,
     progress: Progress | None = None,
 ) -> Choice:
-    """Fit one reading of VLM-Guard on the world's anchors and choose its parameters on the world's validation split."""
+    """Fit one reading of VLM-Guard on the world's anchors and choose its parameters on the world's validation split.
+
+    Args:
+        vlm: an embedded model.
+        seed: of the anchors and the validation prompts.
+        options: fields of VlmGuard that stay as given.
+        benign: prompts to certify the rate on.
+        max_false_refusal: the rate to certify; None certifies nothing.
+        force: return the guard even where the rate is not certified.
+        memory: share what was read with others on the same model.
+        progress: called with (stage, done, total).
+    """
+    shared = memory if memory is not None else Memory()
     pairs = world.anchors(PAIRS, seed)
     provenance = {"anchors": f"pocket-world@1/train, {PAIRS} pairs, seed {seed}"}
     guards = VlmGuard.fit_each(vlm, pairs, provenance=provenance, caption_prompt=world.CAPTION_PROMPT, **options)
-    return choose(
+    choice = choose(
         vlm,
         guards,
         harmful=[sample for samples in harmful_prompts(guards[0].reference, seed).values() for sample in samples],
         benign=benign_prompts(seed),
         judge=PocketJudge(),
         anchors=pairs,
-        memory=memory,
+        rules=RULES if max_false_refusal is None else (("calibrated", max_false_refusal),),
+        memory=shared,
         progress=(lambda stage, done, total: progress(f"choose ({guards[0].reference}): {stage}", done, total))
         if progress
         else None,
     )
+    if max_false_refusal is None:
+        return choice
+    halved = halves(benign, max_false_refusal, seed)
+    guard = certify(choice.guard, vlm, *halved, max_false_refusal=max_false_refusal, force=force, memory=shared)
+    return replace(choice, guard=guard)

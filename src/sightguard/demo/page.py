@@ -57,14 +57,8 @@ def plane(states: States, layer: int) -> tuple[dict[str, Tensor], tuple[float, f
 
 def trade_off(choice: Choice) -> TradeOff:
     """Return the gate's curve on validation prompts, with the threshold that was chosen on it."""
-    curve, chosen = choice.curve, choice.guard.limits()[-1][0]
-    at = max((i for i, cut in enumerate(curve["threshold"]) if cut <= chosen), default=0)
-    return TradeOff(
-        tuple(curve["false_positive"]),
-        tuple(curve["true_positive"]),
-        (curve["false_positive"][at], curve["true_positive"][at]),
-        title=f"Gate at layer {choice.guard.layers[-1]} on validation prompts",
-    )
+    title = f"Gate at layer {choice.guard.layers[-1]} on validation prompts"
+    return TradeOff.of(choice.curve, choice.guard.limits()[-1][0], title)
 
 
 def examples(run: Run, test: Mapping[str, Sequence[Sample]]) -> list[Example]:

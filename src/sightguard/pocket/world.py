@@ -92,7 +92,7 @@ def anchors(n: int = 100, seed: int = 0) -> list[tuple[Sample, Sample]]:
     return list(zip(left, right, strict=True))
 
 
-def calibration(n: int = 1200, seed: int = 0) -> list[Sample]:
+def calibration(n: int = 2400, seed: int = 0) -> list[Sample]:
     """Return `n` distinct benign prompts of many forms from the validation side, a third of them with a picture."""
     draws = random.Random(f"calibration|{seed}")
     items = _distinct(n, lambda i: _calibration_item(draws, i), "calibration")

@@ -99,6 +99,9 @@ def trade_off_chart(curve: TradeOff) -> str:
     with figure_of(4.2, 3.1) as figure:
         axes = figure.subplots()
         points = sorted(zip(curve.false_positive, curve.true_positive, strict=True))
+        if curve.low and curve.high:
+            corners = [*sorted(curve.high), *sorted(curve.low, reverse=True)]
+            axes.fill(*[[100 * corner[i] for corner in corners] for i in (0, 1)], color=HARMLESS, alpha=0.15, lw=0)
         axes.plot([100 * x for x, _ in points], [100 * y for _, y in points], color=HARMLESS, lw=1.8)
         if curve.chosen is not None:
             axes.plot(*[[100 * value] for value in curve.chosen], "D", color=HARMFUL, ms=7, label="in use")

@@ -48,6 +48,24 @@ class TradeOff:
     chosen: tuple[float, float] | None = None
     """(false positive, true positive) of the threshold in use."""
     title: str = "Gate on validation prompts"
+    low: tuple[tuple[float, float], ...] = ()
+    """Lower corner of the band: (upper bound of false positive, lower bound of true positive) for each point."""
+    high: tuple[tuple[float, float], ...] = ()
+    """Upper corner: (lower bound of false positive, upper bound of true positive)."""
+
+    @staticmethod
+    def of(curve: Mapping[str, Sequence[float]], threshold: float, title: str) -> TradeOff:
+        """Return what a fitted guard keeps as its curve, with the threshold in use."""
+        at = max((i for i, cut in enumerate(curve["threshold"]) if cut <= threshold), default=0)
+        fp, tp = curve["false_positive"], curve["true_positive"]
+        return TradeOff(
+            tuple(fp),
+            tuple(tp),
+            (fp[at], tp[at]),
+            title,
+            tuple(zip(curve["false_positive_high"], curve["true_positive_low"], strict=True)),
+            tuple(zip(curve["false_positive_low"], curve["true_positive_high"], strict=True)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +156,12 @@ def _figures_from_json(record: dict[str, Any]) -> Figures:
         trade_off=None
         if curve is None
         else TradeOff(
-            tuple(curve["false_positive"]), tuple(curve["true_positive"]), _pair(curve["chosen"]), curve["title"]
+            tuple(curve["false_positive"]),
+            tuple(curve["true_positive"]),
+            _pair(curve["chosen"]),
+            curve["title"],
+            tuple((x, y) for x, y in curve["low"]),
+            tuple((x, y) for x, y in curve["high"]),
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,17 @@ from typing import Any
 import torch
 
 from sightguard import __version__
-from sightguard.artifacts import Fingerprint, read_json, read_tensors, whole_folder, write_json, write_tensors
+from sightguard.artifacts import (
+    Fingerprint,
+    read_json,
+    read_tensors,
+    whole_folder,
+    write_json,
+    write_tensors,
+    write_text,
+)
 from sightguard.errors import ArtifactError
+from sightguard.steering.card import card
 from sightguard.steering.directions import Directions
 from sightguard.steering.vlm_guard import VlmGuard
 
@@ -19,10 +29,21 @@ SCHEMA = 2
 PARAMETERS = ("m", "alpha", "kind", "reference", "gate", "threshold", "phase", "strength", "caption_prompt")
 
 
-def save(guard: VlmGuard, folder: str | Path) -> Path:
-    """Write `guard` to a new folder, whole or not at all."""
+def save(guard: VlmGuard, folder: str | Path, *, beside: Mapping[str, str] | None = None) -> Path:
+    """Write `guard` to a new folder, whole or not at all: guard.json, directions.safetensors and README.md, its card.
+
+    Args:
+        guard: what to write.
+        folder: a new or empty one.
+        beside: further text files, by name, such as a page that shows how it was fitted.
+
+    Raises:
+        OutputError: the folder holds something, or cannot be written.
+    """
     directions = guard.directions
     with whole_folder(folder) as place:
+        for name, text in {"README.md": card(guard), **(beside or {})}.items():
+            write_text(place / name, text)
         tensors = {name: getattr(directions, name).numpy() for name in ("vectors", "energy", "means")}
         write_tensors(place / "directions.safetensors", tensors)
         write_json(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sightguard.evaluate.statistics import auroc
+from sightguard.evaluate.statistics import auroc, wilson
 from sightguard.steering.gates import Rule, anchored, calibrated, fires
 from sightguard.steering.memory import Memory
 from sightguard.steering.method import Reading, text_rows
@@ -66,15 +66,18 @@ class Scores:
         return tuple(fired for text, image, limit in pairs for fired in fires(guard.gate, text, image, limit).tolist())
 
     def curve(self, guard: VlmGuard, points: int = 101) -> dict[str, list[float]]:
-        """Return false-positive and true-positive rate of the gate at the last layer of `guard` over thresholds, for the trade-off figure."""
+        """Return the gate's rates at the last layer of `guard` over thresholds, each with its 95 % Wilson interval, for the trade-off figure."""
         scores = self.text[self.layers.index(guard.layers[-1])].double()
         cuts = torch.quantile(scores, torch.linspace(0, 1, points, dtype=torch.float64)).unique()
         fired = scores[None] > cuts[:, None]
-        return {
-            "threshold": cuts.tolist(),
-            "false_positive": fired[:, self.telling(guard)].double().mean(1).tolist(),
-            "true_positive": fired[:, self.harmful].double().mean(1).tolist(),
-        }
+        curve = {"threshold": cuts.tolist()}
+        for name, among in (("false_positive", self.telling(guard)), ("true_positive", self.harmful)):
+            counts, n = fired[:, among].sum(1).tolist(), int(among.sum())
+            bands = [wilson(count, n) for count in counts]
+            curve[name] = [count / n for count in counts]
+            curve[f"{name}_low"] = [band.low for band in bands]
+            curve[f"{name}_high"] = [band.high for band in bands]
+        return curve
 
     def _limits(self, scores: Tensor, guard: VlmGuard, rule: Rule, max_false_fire: float) -> list[float]:
         midpoints, benign = guard.directions.midpoints, self.telling(guard)

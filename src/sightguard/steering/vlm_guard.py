@@ -42,6 +42,7 @@ from sightguard.steering.directions import ESTIMATORS, RANK, Directions, Estimat
 from sightguard.steering.folds import held_out_scores
 from sightguard.steering.gates import RULES, SOURCES, Rule, Source, calibrated, fires
 from sightguard.steering.method import Reading, Row
+from sightguard.steering.null_space import TOLERANCE, benign_span, outside
 from sightguard.steering.references import caption_rows, query_states
 from sightguard.steering.splits import refuse_test
 from sightguard.types import Sample, Step
@@ -148,6 +149,8 @@ class VlmGuard:
         rank: int = RANK,
         estimator: Estimator = "svd",
         max_false_fire: float = 0.01,
+        spare: Sequence[Sample] = (),
+        tolerance: float = TOLERANCE,
         provenance: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> VlmGuard:
@@ -164,6 +167,9 @@ class VlmGuard:
             rank: directions kept per layer.
             estimator: "svd" (the paper) or "mean_difference".
             max_false_fire: largest share of harmless anchors on which the calibrated gate may fire.
+            spare: benign prompts that the edit should leave nearly alone: directions are fitted in the null space of their states, with
+                and without their pictures (`sightguard.steering.null_space`); none leaves the directions as published.
+            tolerance: of the null space.
             provenance: where the anchors come from; kept in the artefact.
             options: other fields of VlmGuard.
 
@@ -179,6 +185,8 @@ class VlmGuard:
             m=m,
             rank=rank,
             max_false_fire=max_false_fire,
+            spare=spare,
+            tolerance=tolerance,
             provenance=provenance,
             **options,
         )[0]
@@ -194,6 +202,8 @@ class VlmGuard:
         m: int | None = None,
         rank: int = RANK,
         max_false_fire: float = 0.01,
+        spare: Sequence[Sample] = (),
+        tolerance: float = TOLERANCE,
         provenance: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> list[VlmGuard]:
@@ -213,6 +223,14 @@ class VlmGuard:
             layers if layers is not None else everywhere[third : vlm.anatomy.depth - third] or everywhere
         )
         known = {"pairs": len(pairs), "position": "last prompt token", **(provenance or {})}
+        if spare:
+            refuse_test(spare, "fitting")
+            seen = torch.cat(
+                [capture(vlm, spare), capture(vlm, [s for s in spare if s.text.strip()], images=False)], dim=1
+            )
+            spans = benign_span(seen, tolerance)
+            harmful, harmless = outside(harmful, spans), outside(harmless, spans)
+            known |= {"spared": len(spare), "tolerance": tolerance, "kept_out": [len(span) for span in spans]}
         found = []
         for estimator in estimators:
             directions = fit_directions(
@@ -264,11 +282,11 @@ class VlmGuard:
 
         return on(self, model, other_model=other_model)
 
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write the guard as a folder: guard.json and directions.safetensors."""
+    def save_pretrained(self, folder: str | Path, *, beside: Mapping[str, str] | None = None) -> Path:
+        """Write the guard as a folder: guard.json, directions.safetensors, its card, and the text files in `beside`."""
         from sightguard.steering.artefact import save
 
-        return save(self, folder)
+        return save(self, folder, beside=beside)
 
     @staticmethod
     def from_pretrained(folder: str | Path) -> VlmGuard:
