@@ -20,6 +20,7 @@ LOADED = f"import sys; sys.stderr.write(' '.join(m for m in {HEAVY!r} if m in sy
     [
         "import sightguard",
         "import sightguard; sightguard.Sample; sightguard.Image",
+        "import sightguard; sightguard.anchors(); sightguard.harmless_prompts()",
         "from sightguard.cli import run; run(['--help'])",
         "from sightguard.cli import run; run(['--version'])",
         "from sightguard.cli import run; run(['methods'])",

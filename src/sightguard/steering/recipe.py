@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sightguard.data.blank import blank
 from sightguard.errors import DataError, UsageError
-from sightguard.steering.choose import FINALISTS, RULES, Choice, choose
+from sightguard.steering.choose import FINALISTS, RULES, Choice, choose, try_once
 from sightguard.steering.guarantee import certify, halves
 from sightguard.steering.memory import Memory
 from sightguard.steering.vlm_guard import VlmGuard
@@ -75,15 +75,20 @@ def fit_and_choose(
     fitted, held_out = shuffled[:half], shuffled[half:]
     guards = VlmGuard.fit_each(vlm, fitted, provenance={"half": half, "seed": seed}, **(options or {}))
     picture, memory = blank(), Memory()
-    choice = choose(
-        vlm,
-        guards,
+    asked = Asked(
         harmful=[pictured(harmful, picture) for harmful, _ in held_out],
         benign={
             "text": [good for _, good in held_out],
             "blank picture": [pictured(good, picture) for _, good in held_out],
             **({"own": choosing[:ASKED]} if choosing else {}),
         },
+        judge=judge,
+    )
+    choice = choose(
+        vlm,
+        guards,
+        harmful=asked.harmful,
+        benign=asked.benign,
         judge=judge,
         anchors=fitted,
         rules=RULES if max_false_refusal is None else (("calibrated", max_false_refusal),),
@@ -94,13 +99,50 @@ def fit_and_choose(
     _check_separates(choice, force)
     if max_false_refusal is None:
         return choice
+    return certified(
+        choice,
+        vlm,
+        choosing,
+        certifying,
+        asked,
+        max_false_refusal=max_false_refusal,
+        force=force,
+        memory=memory,
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The validation prompts of a choice, and who judges the answers."""
+
+    harmful: Sequence[Sample]
+    benign: Mapping[str, Sequence[Sample]]
+    judge: Judge
+
+
+def certified(
+    choice: Choice,
+    vlm: VLM,
+    choosing: Sequence[Sample],
+    certifying: Sequence[Sample],
+    asked: Asked,
+    *,
+    max_false_refusal: float,
+    force: bool,
+    memory: Memory,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Choice:
+    """Raise the thresholds of the chosen guard, certify it, and let it answer the validation prompts once more as it now is."""
     show = progress or (lambda *_: None)
-    show("certify", 0, 1)
+    show("certify", 0, 2)
     guard = certify(
         choice.guard, vlm, choosing, certifying, max_false_refusal=max_false_refusal, force=force, memory=memory
     )
-    show("certify", 1, 1)
-    return replace(choice, guard=guard)
+    show("certify", 1, 2)
+    after = try_once(vlm, guard, harmful=asked.harmful, benign=asked.benign, judge=asked.judge, memory=memory)
+    show("certify", 2, 2)
+    return replace(choice, guard=replace(guard, calibration={**guard.calibration, "after": asdict(after)}))
 
 
 def beside_a_picture(samples: Sequence[Sample]) -> list[Sample]:
