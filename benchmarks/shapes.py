@@ -1,0 +1,70 @@
+"""Random LLaVAs of a real shape: their answers mean nothing, their cost is that of a model of that size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from sightguard.models.vlm import VLM
+from sightguard.pocket.locate import folder
+
+SIDE, PATCH = 336, 14
+"""576 image tokens."""
+SHAPES: dict[str, dict[str, Any]] = {
+    "0.3B": {"hidden": 1024, "layers": 16, "feed_forward": 2816, "dtype": torch.float32},
+    "7B": {"hidden": 4096, "layers": 32, "feed_forward": 11008, "dtype": torch.bfloat16},
+    "13B": {"hidden": 5120, "layers": 40, "feed_forward": 13824, "dtype": torch.bfloat16},
+}
+VOCABULARY = 32_000
+
+
+def random_llava(shape: str) -> VLM:
+    """Return a random LLaVA on the accelerator, or the CPU; its vision tower is small, so that the language model's share is not flattered."""
+    given = SHAPES[shape]
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder("pocket"))
+    vision = CLIPVisionConfig(
+        hidden_size=256,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=SIDE,
+        patch_size=PATCH,
+    )
+    language = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=given["hidden"],
+        intermediate_size=given["feed_forward"],
+        num_hidden_layers=given["layers"],
+        num_attention_heads=given["hidden"] // 128,
+        max_position_embeddings=4096,
+    )
+    image_token = tokenizer.convert_tokens_to_ids("<image>")
+    config = LlavaConfig(
+        vision_config=vision, text_config=language, image_token_id=image_token, vision_feature_layer=-1
+    )
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    torch.manual_seed(0)
+    with torch.device(device):
+        net = LlavaForConditionalGeneration(config).to(given["dtype"]).eval()
+    net.generation_config.pad_token_id = tokenizer.pad_token_id
+    net.generation_config.eos_token_id = None
+    pictures = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
+    processor = LlavaProcessor(
+        pictures,
+        tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=LlavaProcessor.from_pretrained(folder("pocket")).chat_template,
+    )
+    return VLM(net, processor)
