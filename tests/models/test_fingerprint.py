@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from sightguard.models.fingerprint import fingerprint, weights_digest
 from tests import tiny
@@ -55,3 +56,17 @@ def test_a_folder_leaves_no_trace_of_this_machine(name: str, kept: str) -> None:
     model = tiny.llava()
     model.config._name_or_path = name
     assert fingerprint(model, tiny.processor()).repo == kept
+
+
+def test_the_digest_reads_first_to_last_value_of_a_large_parameter() -> None:
+    size = 2**25 + 3  # one more than float32 can count
+
+    def digest(**changed: float) -> str:
+        weight = torch.zeros(size, dtype=torch.bfloat16)
+        for place, value in changed.items():
+            weight[{"first": 0, "last": -1}[place]] = value
+        module = nn.Module()
+        module.weight = nn.Parameter(weight, requires_grad=False)
+        return weights_digest(module)
+
+    assert len({digest(), digest(first=1.0), digest(last=1.0)}) == 3

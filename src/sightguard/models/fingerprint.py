@@ -40,7 +40,9 @@ def weights_digest(decoder: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, parameter in decoder.named_parameters():
         flat = parameter.detach().flatten()
-        picks = torch.linspace(0, flat.numel() - 1, min(SAMPLED, flat.numel()), device=flat.device).long()
+        # whole numbers: a float32 step would overshoot the end of a large embedding
+        count = min(SAMPLED, flat.numel())
+        picks = torch.arange(count, device=flat.device) * (flat.numel() - 1) // max(count - 1, 1)
         digest.update(name.encode())
         digest.update(flat[picks].bfloat16().cpu().view(torch.int16).numpy().tobytes())
     return digest.hexdigest()

@@ -162,7 +162,7 @@ class VlmGuard:
         Args:
             vlm: the model.
             pairs: matched anchors; the paper uses 100.
-            layers: which to edit; default the middle third. Directions are fitted at every layer.
+            layers: which to edit; default all but the first third. Directions are fitted at every layer.
             m: directions per layer; default 4, or fewer where fewer exist.
             rank: directions kept per layer.
             estimator: "svd" (the paper) or "mean_difference".
@@ -218,10 +218,7 @@ class VlmGuard:
         states = capture(vlm, [sample for pair in pairs for sample in pair], images=False)
         harmful, harmless = states[:, 0::2], states[:, 1::2]
         everywhere = range(vlm.anatomy.depth)
-        third = vlm.anatomy.depth // 3
-        chosen = vlm.anatomy.check_layers(
-            layers if layers is not None else everywhere[third : vlm.anatomy.depth - third] or everywhere
-        )
+        chosen = vlm.anatomy.check_layers(layers if layers is not None else everywhere[vlm.anatomy.depth // 3 :])
         known = {"pairs": len(pairs), "position": "last prompt token", **(provenance or {})}
         if spare:
             refuse_test(spare, "fitting")
