@@ -54,9 +54,22 @@ def tokenizer(vocabulary: int = 2000) -> PreTrainedTokenizerFast:
     )
 
 
-def build(folder: Path, *, side: int = 56, patch: int = 14, seed: int = 0) -> Path:
-    """Write the checkpoint and return its folder."""
-    words = tokenizer()
+def processor(template: str = VICUNA, *, side: int = 56, patch: int = 14) -> LlavaProcessor:
+    """Pictures of that many pixels a side, and the tokenizer."""
+    return LlavaProcessor(
+        CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}),
+        tokenizer(),
+        patch_size=patch,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=template,
+    )
+
+
+def model(
+    words: PreTrainedTokenizerFast, *, side: int = 56, patch: int = 14, seed: int = 0
+) -> LlavaForConditionalGeneration:
+    """A random LLaVA for that tokenizer."""
     vision = CLIPVisionConfig(
         hidden_size=32,
         intermediate_size=64,
@@ -73,17 +86,15 @@ def build(folder: Path, *, side: int = 56, patch: int = 14, seed: int = 0) -> Pa
     config = LlavaConfig(
         vision_config=vision, text_config=language, image_token_id=words.convert_tokens_to_ids("<image>")
     )
-    model = LlavaForConditionalGeneration(config).eval()
-    model.generation_config.pad_token_id = words.pad_token_id
-    model.generation_config.eos_token_id = words.eos_token_id
-    processor = LlavaProcessor(
-        CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}),
-        words,
-        patch_size=patch,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=VICUNA,
-    )
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    made = LlavaForConditionalGeneration(config).eval()
+    made.generation_config.pad_token_id = words.pad_token_id
+    made.generation_config.eos_token_id = words.eos_token_id
+    return made
+
+
+def build(folder: Path) -> Path:
+    """Write the checkpoint and return its folder."""
+    speaks = processor()
+    model(speaks.tokenizer).save_pretrained(folder)
+    speaks.save_pretrained(folder)
     return folder

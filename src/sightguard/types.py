@@ -116,6 +116,8 @@ class Response:
     refused_by: str | None = None
     """The guard that answered in the model's place; None when the model itself spoke."""
     methods: tuple[str, ...] = ()
+    thought: str = ""
+    """What a thinking model wrote before its answer; `text` is the answer alone, and empty if the thoughts never ended."""
     error: str | None = None
     """Set when a guard or the model crashed: the outcome is then `guard_error`, never a refusal."""
 

@@ -33,6 +33,59 @@ def test_pictures_are_found_beside_the_file(tmp_path: Path) -> None:
     assert second.images == ()
 
 
+# U+2028, U+2029, U+0085, form feed and vertical tab: Python's `splitlines` breaks there, CSV and JSONL do not
+BREAKS = "a\u2028b\u2029c\u0085d\fe\vf"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", f"prompt\n{BREAKS}\nsecond\n"),
+        (
+            "a.jsonl",
+            f'{{"prompt": "{BREAKS}"}}\n{{"prompt": "second"}}\n'.replace("\f", "\\f").replace("\v", "\\u000b"),
+        ),
+    ],
+)
+def test_what_only_python_calls_a_line_break_does_not_end_a_line(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert [sample.text for sample in read_prompts(tmp_path / name)] == [BREAKS, "second"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_cell_may_hold_several_lines_and_lines_are_counted_as_an_editor_does(tmp_path: Path, end: str) -> None:
+    rows = ["prompt", '"one', "", 'two"', "", "last"]
+    (tmp_path / "a.csv").write_bytes(end.join(rows).encode())
+    found = read_prompts(tmp_path / "a.csv")
+    assert [sample.text for sample in found] == ["one\n\ntwo", "last"]
+    assert found[1].id == "a/6"
+    (tmp_path / "a.csv").write_bytes(end.join([*rows, '" "']).encode())
+    with pytest.raises(DataError, match="line 7: expected text in column 'prompt'"):
+        read_prompts(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("nothing", ['""', "null"])
+def test_an_empty_image_is_no_picture(tmp_path: Path, nothing: str) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"prompt": "Hello", "image": {nothing}}}\n')
+    (tmp_path / "a.csv").write_text("prompt,image\nHello,\nHello\n")
+    assert [s.images for name in ("a.jsonl", "a.csv") for s in read_prompts(tmp_path / name)] == [(), (), ()]
+
+
+@pytest.mark.parametrize(
+    ("image", "shown"), [("5", "5"), ("0", "0"), ("false", "False"), ('["cat.png"]', r"\['cat.png'\]")]
+)
+def test_an_image_that_is_no_path_is_refused_with_the_line(tmp_path: Path, image: str, shown: str) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"prompt": "Hello"}}\n{{"prompt": "Hello", "image": {image}}}\n')
+    with pytest.raises(DataError, match=rf"a\.jsonl', line 2: expected a path in column 'image'; got {shown}$"):
+        read_prompts(tmp_path / "a.jsonl")
+
+
+def test_a_cell_that_the_csv_reader_refuses_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"prompt\nHello\n{'x' * 131_073}\n")
+    with pytest.raises(DataError, match=r"a\.csv', line 3: cannot be read as CSV \(field larger than field limit"):
+        read_prompts(tmp_path / "a.csv")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

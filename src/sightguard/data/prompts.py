@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,11 +35,15 @@ def read_pairs(path: Path) -> list[tuple[Sample, Sample]]:
 
 
 def read_prompts(path: Path, *, harmful: bool | None = None) -> list[Sample]:
-    """Read prompts from a column `prompt`, with an optional column `image` (a path, relative to the file)."""
+    """Read prompts from a column `prompt`, with an optional column `image` (a path, relative to the file).
+
+    Raises:
+        DataError: as for `read_pairs`, or an image that is no path.
+    """
     return [
         Sample.of(
             _cell(path, line, row, "prompt"),
-            *([Image(path=path.parent / row["image"])] if row.get("image") else []),
+            *_pictures(path, line, row),
             id=f"{path.stem}/{line}",
             harmful=harmful,
             source=path.name,
@@ -54,18 +59,25 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {str(path)!r}: {error}") from error
-    rows = list(_csv(text) if path.suffix.lower() == ".csv" else _jsonl(path, text))
+    rows = list(_csv(path, text) if path.suffix.lower() == ".csv" else _jsonl(path, text))
     if not rows:
         raise DataError(f"{str(path)!r} holds no rows")
     yield from rows
 
 
-def _csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    yield from enumerate(csv.DictReader(text.splitlines(keepends=True)), start=2)
+def _csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each row with the line on which it ends: a quoted cell may hold several lines."""
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for row in rows:
+            yield rows.reader.line_num, row
+    except csv.Error as error:
+        raise DataError(f"{str(path)!r}, line {rows.reader.line_num}: cannot be read as CSV ({error})") from error
 
 
 def _jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, content in enumerate(text.splitlines(), start=1):
+    # not `splitlines`: it also breaks at U+2028 and the like, which a JSON string may hold
+    for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
         try:
@@ -84,3 +96,12 @@ def _cell(path: Path, line: int, row: dict[str, Any], column: str) -> str:
             f"{str(path)!r}, line {line}: expected text in column {column!r}; columns there: {', '.join(map(str, row))}"
         )
     return value.strip()
+
+
+def _pictures(path: Path, line: int, row: dict[str, Any]) -> list[Image]:
+    value = row.get("image")
+    if value is None or value == "":
+        return []
+    if not isinstance(value, str):
+        raise DataError(f"{str(path)!r}, line {line}: expected a path in column 'image'; got {value!r}")
+    return [Image(path=path.parent / value)]

@@ -2,3 +2,6 @@
 
 PROJECTOR_PATHS = ("multi_modal_projector", "connector", "visual.merger", "mm_projector")
 """Paths of the vision-to-language projector below `model.base_model`; checked in this order."""
+
+THOUGHT_TAGS = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"))
+"""What a thinking model writes before and after its thoughts; a pair counts where the chat template names it."""

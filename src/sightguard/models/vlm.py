@@ -17,6 +17,7 @@ from sightguard.models.anatomy import Anatomy, find_anatomy, unwrap
 from sightguard.models.encode import Batch, encode
 from sightguard.models.fingerprint import fingerprint
 from sightguard.models.hooks import alone
+from sightguard.models.thinking import Thoughts, thoughts_of
 from sightguard.types import Response, Sample
 
 if TYPE_CHECKING:
@@ -44,8 +45,11 @@ class VLM:
     batch: int = 16
     anatomy: Anatomy = field(init=False, repr=False)
     fingerprint: Fingerprint = field(init=False, repr=False)
+    thoughts: Thoughts | None = field(init=False, repr=False)
+    """How the model marks its thoughts, if its chat template names a mark."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "thoughts", thoughts_of(self.processor))
         object.__setattr__(self, "anatomy", find_anatomy(self.model))
         object.__setattr__(self, "fingerprint", fingerprint(self.model, self.processor))
 
@@ -149,13 +153,17 @@ class VLM:
 
     def _response(self, tokens: list[int], prompt_tokens: int, seconds: float, ends: set[int]) -> Response:
         stop = next((i for i, token in enumerate(tokens) if token in ends), None)
-        answer = tokens if stop is None else tokens[:stop]
-        text = self.processor.tokenizer.decode(answer, skip_special_tokens=True).strip()
+        written = tokens if stop is None else tokens[:stop]
+        thought, answer = self.thoughts.split(written) if self.thoughts else ([], written)
+        text, thinking = (
+            self.processor.tokenizer.decode(p, skip_special_tokens=True).strip() for p in (answer, thought)
+        )
         return Response(
             text,
+            thought=thinking,
             finish_reason="length" if stop is None else "stop",
             prompt_tokens=prompt_tokens,
-            answer_tokens=len(answer),
+            answer_tokens=len(written),
             seconds=seconds,
         )
 
