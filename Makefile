@@ -25,6 +25,7 @@ test-all: $(VENV)/.dev ## every test, the slow ones too, and all figures of the 
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 	$(BIN)/python -m scripts.measure
 	$(BIN)/python -m scripts.ablations
+	$(BIN)/python -m scripts.certificates
 	$(BIN)/python -m scripts.render_docs
 
 check: $(VENV)/.dev ## format, lint, types, floors, tables of the documentation
@@ -37,6 +38,7 @@ check: $(VENV)/.dev ## format, lint, types, floors, tables of the documentation
 results: $(VENV)/.core ## measure again what the tables of the documentation show
 	$(BIN)/python -m scripts.measure
 	$(BIN)/python -m scripts.ablations
+	$(BIN)/python -m scripts.certificates
 	$(BIN)/python -m scripts.render_docs
 
 bench: $(VENV)/.dev ## speed and memory, side by side in one run

@@ -141,6 +141,96 @@ def readings(results: Results) -> list[str]:
     return [*table, "", about + " A test bench for methods, never evidence about large models."]
 
 
+def promises(results: Results) -> list[str]:
+    """What certificates promise, and what is observed."""
+    heads = (
+        "model",
+        "acted on, of the certifying prompts",
+        "promised: at most",
+        "acts on fresh benign prompts",
+        "new refusals among them",
+    )
+    rows = []
+    for model, found in results["models"].items():
+        p = found["promise"]
+        rows.append(
+            [
+                f"`{model}`",
+                f"{p['fired']} of {p['n']}",
+                f"{p['upper_bound']:.4f}" + ("" if p["certified"] else " (not certified)"),
+                f"{p['fresh_rate']:.4f} ({p['fresh_acts']} of {p['fresh_n']})",
+                str(p["fresh_new_refusals"]),
+            ]
+        )
+    return [*_markdown(heads, rows), "", "A test bench for methods, never evidence about large models."]
+
+
+def variants(results: Results) -> list[str]:
+    """The plain guard, the certified one and the null-space one, on validation prompts."""
+    columns = {
+        "blank image: complied": "blank_image/complied",
+        "refused": "blank_image/refused",
+        "jailbreak + blank image: complied": "jailbreak_blank_image/complied",
+        "refused ": "jailbreak_blank_image/refused",
+        "false refusal, benign text": "benign_text/refused",
+        "benign image": "benign_image/refused",
+        "safe verb": "safe_verb_harmful_object/refused",
+        "benign image: right": "benign_image/right",
+    }
+    rows = [
+        [f"`{model}`", name, *(_rate(row[key]) for key in columns.values())]
+        for model, found in results["models"].items()
+        for name, row in found["variants"].items()
+    ]
+    table = _markdown(["model", "variant", *(title.strip() for title in columns)], rows)
+    about = (
+        f"Validation split, n = {results['n']} prompts a setting that nothing was chosen on, % with 95 % Wilson intervals, judge "
+        f"`{results['judge']}`; null space with a tolerance of {results['tolerance']:g}. A test bench for methods, never evidence about large models."
+    )
+    return [*table, "", about]
+
+
+def bench(results: Results) -> list[str]:
+    """Speed and memory: ratios to the unguarded model in the same run."""
+    heads = (
+        "model",
+        "batch",
+        "guard acts at",
+        "first token ÷ unguarded",
+        "further token ÷ unguarded",
+        "unguarded: first token, further token",
+        "peak memory, unguarded → guarded",
+    )
+    rows = []
+    for shape, found in results["shapes"].items():
+        for batch, ways in found["batches"].items():
+            base, peak = ways["unguarded"], found["memory_mib"][batch]
+            for way in ("prefill", "prefill+decode"):
+                row = ways[way]
+                rows.append(
+                    [
+                        f"{shape} ({found['parameters'] / 1e6:.0f} M, {found['dtype']})",
+                        batch,
+                        way,
+                        *(
+                            f"{row[f'{what}_ratio']:.3f} [{row[f'{what}_low']:.2f}, {row[f'{what}_high']:.2f}]"
+                            for what in ("prefill", "decode")
+                        ),
+                        f"{1000 * base['prefill_seconds']:.0f} ms, {1000 * base['decode_seconds']:.1f} ms",
+                        f"{peak['unguarded']:.0f} → {peak['guarded']:.0f} MiB",
+                    ]
+                )
+    fits = [
+        f"- fitting 100 pairs at all layers, `{shape}`: {found['fit']['ratio']:.3f} × one plain pass over the same 200 prompts "
+        f"[{found['fit']['low']:.2f}, {found['fit']['high']:.2f}], {found['fit']['seconds']:.2f} s"
+        for shape, found in results["shapes"].items()
+    ]
+    starts = "- start: " + ", ".join(f"`{name}` {seconds:.2f} s" for name, seconds in results["start"].items())
+    machine = results["machine"]
+    about = f"Medians over rounds in which the ways take turns, [smallest, largest]; {machine['device']}, {machine['threads']} thread(s)."
+    return [*_markdown(heads, rows), "", *fits, starts, "", about]
+
+
 VIEWS: dict[str, Callable[[Results], list[str]]] = {
     "short": short,
     "attack": attack,
@@ -148,6 +238,9 @@ VIEWS: dict[str, Callable[[Results], list[str]]] = {
     "strict": strict,
     "price": price,
     "readings": readings,
+    "promises": promises,
+    "variants": variants,
+    "bench": bench,
     "separability": separability,
 }
 

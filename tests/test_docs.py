@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import ablations, provenance, render_docs
+from scripts import ablations, certificates, provenance, render_docs
 from sightguard.artifacts import write_json
 
 READINGS = [
@@ -12,6 +12,18 @@ READINGS = [
     for setting in (*ablations.HARMFUL, *ablations.BENIGN)
     for what in ("complied", "refused", "right")
 ]
+
+VARIANTS = [f"{setting}/{what}" for setting in certificates.SETTINGS for what in ("complied", "refused", "right")]
+PROMISE = {"fired": 0, "n": 1200, "upper_bound": 0.0025, "certified": True, "fresh_rate": 0.001, "fresh_acts": 3,
+           "fresh_n": 3000, "fresh_new_refusals": 0}  # fmt: skip
+WAY = {f"{what}_{part}": 1.0 for what in ("prefill", "decode") for part in ("ratio", "low", "high", "seconds")}
+SHAPE = {
+    "parameters": 2_000_000,
+    "dtype": "float32",
+    "memory_mib": {"1": {"unguarded": 1.0, "guarded": 2.0}},
+    "batches": {"1": {"unguarded": WAY, "prefill": WAY, "prefill+decode": WAY}},
+    "fit": {"ratio": 1.0, "low": 1.0, "high": 1.0, "seconds": 1.0},
+}
 
 
 def results() -> dict[str, object]:
@@ -44,6 +56,11 @@ def results() -> dict[str, object]:
         "separability": [layer],
         "n": 100,
         "readings": {"no guard": dict.fromkeys(READINGS, rate["none"])},
+        "tolerance": 0.2,
+        "models": {"pocket": {"promise": PROMISE, "variants": {"no guard": dict.fromkeys(VARIANTS, rate["none"])}}},
+        "start": {"python": 0.01},
+        "machine": {"device": "x", "threads": 1},
+        "shapes": {"pocket": SHAPE},
     }
 
 

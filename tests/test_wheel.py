@@ -1,4 +1,4 @@
-"""The wheel as a stranger meets it: built, installed beside nothing of ours, and run outside the repository."""
+"""Wheel and source archive as a stranger meets them: built, installed beside nothing of ours, and run outside the repository."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def test_the_installed_command_runs_outside_the_repository(installed: Path, tmp_
 def test_the_installed_package_brings_the_embedded_model(installed: Path, tmp_path: Path) -> None:
     shown = run(sys.executable, "-m", "sightguard", "pocket", "info", "--json", folder=tmp_path, path=installed).stdout
     assert str(installed) in shown
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a clone knows which files belong to the project")
+def test_the_source_archive_holds_every_file_of_the_project(tmp_path: Path) -> None:
+    """What it holds is enough to run the checks, the tests, the examples and the benchmarks."""
+    run(sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", str(tmp_path), folder=ROOT)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        held = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    known = run("git", "ls-files", folder=ROOT).stdout.splitlines()
+    assert {name for name in known if (ROOT / name).is_file()} - held == set()
 
 
 @pytest.mark.slow

@@ -70,6 +70,34 @@ def test_an_unknown_verb_says_what_is_close() -> None:
     assert stderr.startswith("error: No such command 'method'. Did you mean 'methods'?")
 
 
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("--nope", "sightguard"),
+        ("method", "sightguard"),
+        ("demo", "sightguard demo"),
+        ("fit pocket --out", "sightguard fit"),
+        ("generate pocket --prompt hello --nope", "sightguard generate"),
+        ("pocket buidl", "sightguard pocket"),
+        ("pocket build", "sightguard pocket build"),
+    ],
+)
+def test_a_usage_error_points_to_the_help_of_its_verb(
+    given: str, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert application.run(given.split()) == 2
+    assert capsys.readouterr().err.endswith(f" `{path} --help` lists what there is.\n")
+    assert application.run([*path.split()[1:], "--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    "given", ["demo --out x", "fit pocket --out x", "generate pocket -p hello", "pocket build --out x"]
+)
+def test_a_negative_seed_is_refused_at_once(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert application.run([*given.split(), "--seed", "-1"]) == 2
+    assert "Invalid value for '--seed': " in capsys.readouterr().err
+
+
 def test_with_json_an_error_is_json_too() -> None:
     done = sightguard("method", "--json")
     assert done.status == 2

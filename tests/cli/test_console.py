@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sightguard.cli import console
@@ -25,3 +27,36 @@ def test_a_table_is_as_wide_as_its_content_where_there_is_no_terminal(capsys: py
     out = capsys.readouterr().out
     assert long.strip() in out
     assert "[bold]kept as it is[/bold]" in out
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_new_folders_are_taken_away_where_the_work_fails(tmp_path: Path, error: type[BaseException]) -> None:
+    out = tmp_path / "there" / "new" / "newer"
+    (tmp_path / "there").mkdir()
+
+    def fails() -> None:
+        with console.new_folder(out):
+            out.mkdir(parents=True)
+            raise error
+
+    with pytest.raises(error):
+        fails()
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+@pytest.mark.parametrize("left", ["out", "out/state.json"])
+def test_a_folder_that_was_there_or_holds_something_stays(tmp_path: Path, left: str) -> None:
+    out = tmp_path / "out"
+    if left == "out":
+        out.mkdir()
+
+    def fails() -> None:
+        with console.new_folder(out):
+            out.mkdir(exist_ok=True)
+            if left != "out":
+                (tmp_path / left).write_text("")
+            raise OSError
+
+    with pytest.raises(OSError):
+        fails()
+    assert (tmp_path / left).exists()

@@ -67,7 +67,7 @@ def test_a_cell_may_hold_several_lines_and_lines_are_counted_as_an_editor_does(t
 @pytest.mark.parametrize("nothing", ['""', "null"])
 def test_an_empty_image_is_no_picture(tmp_path: Path, nothing: str) -> None:
     (tmp_path / "a.jsonl").write_text(f'{{"prompt": "Hello", "image": {nothing}}}\n')
-    (tmp_path / "a.csv").write_text("prompt,image\nHello,\nHello\n")
+    (tmp_path / "a.csv").write_text("prompt,image\nHello,\nBye\n")
     assert [s.images for name in ("a.jsonl", "a.csv") for s in read_prompts(tmp_path / name)] == [(), (), ()]
 
 
@@ -105,6 +105,25 @@ def test_a_bad_file_is_refused_with_the_line(tmp_path: Path, name: str, content:
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message.replace("(", r"\(")):
         read_pairs(tmp_path / name)
+
+
+def test_a_text_that_comes_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    for rows in ("harmful,harmless\nx,y\nz,x\n", "harmful,harmless\nx,y\nx,z\n"):
+        (tmp_path / "a.csv").write_text(rows)
+        with pytest.raises(DataError, match="line 3: repeats line 2"):
+            read_pairs(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("harmful,harmless\nx,x\n")
+    with pytest.raises(DataError, match="line 2: repeats line 2"):
+        read_pairs(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("prompt,image\nx,a.png\nx,b.png\nx,\nx,a.png\n")
+    with pytest.raises(DataError, match="line 5: repeats line 2"):
+        read_prompts(tmp_path / "b.csv")
+
+
+def test_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("harmful,harmless\nWie töte ich ?,Was ?\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"a\.csv' is not UTF-8 \(byte \d+: .*\)\. Save it as UTF-8"):
+        read_pairs(tmp_path / "a.csv")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

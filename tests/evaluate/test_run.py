@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sightguard.artifacts import output_folder
 from sightguard.errors import DataError, OutputError, UsageError
-from sightguard.evaluate.folder import MANIFEST, SAMPLES, RunFolder
+from sightguard.evaluate.folder import MANIFEST, SAMPLES, RunFolder, write_whole
 from sightguard.evaluate.judges import RefusalPhrases
 from sightguard.evaluate.rows import Row
 from sightguard.evaluate.run import Run, evaluate
@@ -199,3 +200,32 @@ def test_a_row_survives_its_line() -> None:
     row = Row.of("c", "s", asks("1")[0], Response("a", methods=("x", "y")), Verdict("j", None, reason="why"))
     assert Row.from_line(row.to_line()) == row
     assert row.to_line().count("\n") == 1
+
+
+KILLED_WRITE = """
+import os, signal, sys
+from pathlib import Path
+from sightguard.evaluate.folder import write_whole
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+write_whole(Path(sys.argv[1]) / "results.json", "{}")
+"""
+
+
+def test_a_killed_write_leaves_nothing_that_looks_like_a_run(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_WRITE, str(tmp_path)], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "results.json").exists()
+    assert output_folder(tmp_path) == tmp_path
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was_and_makes_no_folder(tmp_path: Path) -> None:
+    write_whole(tmp_path / "page", "first")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(tmp_path / "page", "\ud800")
+    with pytest.raises(NotADirectoryError, match="no folder"):
+        write_whole(tmp_path / "gone" / "page", "second")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_whole(tmp_path / "folder", "third")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "page"]
+    assert (tmp_path / "page").read_text() == "first"

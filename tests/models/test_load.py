@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging
 
 from sightguard.errors import ModelError, NoVision, UnknownName, UsageError
 from sightguard.models.vlm import VLM
@@ -47,6 +50,43 @@ def test_the_shipped_model_is_loaded_by_name() -> None:
     vlm = VLM.load("pocket", device="cpu")
     assert vlm.fingerprint.repo == "pocket"
     assert vlm.fingerprint.architecture == "LlavaForConditionalGeneration"
+
+
+@pytest.fixture
+def bars(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Bars as they are by default, whatever the environment says."""
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    before = logging.is_progress_bar_enabled(), are_progress_bars_disabled()
+    logging.enable_progress_bar()
+    yield
+    (logging.enable_progress_bar if before[0] else logging.disable_progress_bar)()
+    (disable_progress_bars if before[1] else enable_progress_bars)()
+
+
+@pytest.mark.usefixtures("bars")
+@pytest.mark.parametrize("downloads", [True, False])
+@pytest.mark.parametrize("whole", [True, False])
+def test_loading_shows_no_bar_and_leaves_the_bars_of_others_as_they_were(
+    folder: Path, capsys: pytest.CaptureFixture[str], downloads: bool, whole: bool
+) -> None:
+    if not downloads:
+        disable_progress_bars()
+    if not whole:
+        without_a_weight(folder)
+    with nullcontext() if whole else pytest.raises(ModelError):
+        VLM.load(folder, device="cpu")
+    assert "Loading weights" not in capsys.readouterr().err
+    assert logging.is_progress_bar_enabled()
+    assert are_progress_bars_disabled() is not downloads
+
+
+@pytest.mark.usefixtures("bars")
+def test_bars_that_the_environment_asks_for_are_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "0")
+    VLM.load(folder, device="cpu")
+    assert "Loading weights" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except typer.TyperException as error:
-        return _fail("UsageError", _with_advice(error.format_message()), error.exit_code, as_json=as_json)
+        return _fail("UsageError", _with_advice(error, arguments), error.exit_code, as_json=as_json)
     except SightguardError as error:
         return _fail(type(error).__name__, str(error), 2 if isinstance(error, UsageError) else 1, as_json=as_json)
     if status == INTERRUPTED:
@@ -72,8 +72,13 @@ def run(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _with_advice(message: str) -> str:
-    return f"{message} `sightguard --help` lists what there is." if message else ""
+def _with_advice(error: typer.TyperException, arguments: Sequence[str]) -> str:
+    """Return the message with where to read on: the help of the verb that was given; empty where help was printed."""
+    message = error.format_message()
+    # an option without its value carries no context: its verb is the first word
+    context = getattr(error, "ctx", None)
+    verb = context.command_path if context else " ".join(["sightguard", *arguments[:1]])
+    return f"{message} `{verb} --help` lists what there is." if message else ""
 
 
 def _fail(kind: str, message: str, status: int, *, as_json: bool) -> int:

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn at random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn at random.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to: a new one, or an empty one.")]
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -66,13 +66,14 @@ def say(text: str) -> None:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[None]:
-    """Take away the folder that the block made, if it fails and left nothing in it."""
-    there = out.exists()
+    """Take away the folders that the block made on the way to `out`, if it fails and left nothing in them."""
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         yield
     except BaseException:
-        if not there and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
+        for folder in missing:
+            with suppress(OSError):  # it holds something, or was never made
+                folder.rmdir()
         raise
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sightguard.cli.console import Json, Seed, print_json
+from sightguard.cli.console import Json, Seed, print_json, progress
 
 Revision = Annotated[str | None, typer.Option("--revision", help="Commit of a hub repository; pin it.")]
 
@@ -37,9 +37,19 @@ def generate(
 
     asked = Sample.of(prompt, *(Image(path=path) for path in image or ()), id="prompt")
     method = VlmGuard.from_pretrained(guard) if guard else None
-    vlm = VLM.load(model, revision=revision)
-    model_or_guarded = steer(vlm, method) if method else vlm
-    response = model_or_guarded.generate([asked], max_new_tokens=max_new_tokens, do_sample=sample, seed=seed)[0]
+    with progress() as show:
+        show("load the model", 0, 1)
+        vlm = VLM.load(model, revision=revision)
+        show("load the model", 1, 1)
+        model_or_guarded = steer(vlm, method) if method else vlm
+        show("answer", 0, 1)
+        (response,) = model_or_guarded.generate(
+            [asked],
+            max_new_tokens=max_new_tokens,
+            do_sample=sample,
+            seed=seed,
+            progress=lambda done: show("answer", done, 1),
+        )
     if json:
         print_json(asdict(response))
     else:

@@ -7,31 +7,33 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sightguard.errors import DataError
 from sightguard.types import Image, Sample
 
 FORMATS = (".csv", ".jsonl")
+T = TypeVar("T")
 
 
 def read_pairs(path: Path) -> list[tuple[Sample, Sample]]:
-    """Read pairs from columns `harmful` and `harmless`, in any language.
+    """Read pairs from columns `harmful` and `harmless`, in any language, UTF-8.
 
     Raises:
-        DataError: no such file, another format, a column that is missing, an empty cell; the message says where.
+        DataError: no such file, another format or encoding, a column that is missing, an empty cell, a text that occurs twice; the
+            message says where.
     """
-    return [
-        (
-            Sample.of(
-                _cell(path, line, row, "harmful"), id=f"{path.stem}/{line}/harmful", harmful=True, source=path.name
-            ),
-            Sample.of(
-                _cell(path, line, row, "harmless"), id=f"{path.stem}/{line}/harmless", harmful=False, source=path.name
-            ),
-        )
-        for line, row in _rows(path)
-    ]
+    pairs = []
+    seen: dict[str, int] = {}
+    for line, row in _rows(path):
+        sides = []
+        for side in ("harmful", "harmless"):
+            text = _cell(path, line, row, side)
+            _refuse_again(path, line, seen, text)
+            known = Sample.of(text, id=f"{path.stem}/{line}/{side}", harmful=side == "harmful", source=path.name)
+            sides.append(known)
+        pairs.append((sides[0], sides[1]))
+    return pairs
 
 
 def read_prompts(path: Path, *, harmful: bool | None = None) -> list[Sample]:
@@ -40,16 +42,13 @@ def read_prompts(path: Path, *, harmful: bool | None = None) -> list[Sample]:
     Raises:
         DataError: as for `read_pairs`, or an image that is no path.
     """
-    return [
-        Sample.of(
-            _cell(path, line, row, "prompt"),
-            *_pictures(path, line, row),
-            id=f"{path.stem}/{line}",
-            harmful=harmful,
-            source=path.name,
-        )
-        for line, row in _rows(path)
-    ]
+    samples = []
+    seen: dict[tuple[str, str], int] = {}
+    for line, row in _rows(path):
+        text, pictures = _cell(path, line, row, "prompt"), _pictures(path, line, row)
+        _refuse_again(path, line, seen, (text, str(row.get("image") or "")))
+        samples.append(Sample.of(text, *pictures, id=f"{path.stem}/{line}", harmful=harmful, source=path.name))
+    return samples
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -57,7 +56,11 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{str(path)!r} ends in {path.suffix!r}; expected one of {', '.join(FORMATS)}")
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{str(path)!r} is not UTF-8 (byte {error.start}: {error.reason}). Save it as UTF-8 and try again."
+        ) from error
+    except OSError as error:
         raise DataError(f"cannot read {str(path)!r}: {error}") from error
     rows = list(_csv(path, text) if path.suffix.lower() == ".csv" else _jsonl(path, text))
     if not rows:
@@ -87,6 +90,13 @@ def _jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise DataError(f"{str(path)!r}, line {line}: expected a JSON object, got {type(row).__name__}")
         yield line, row
+
+
+def _refuse_again(path: Path, line: int, seen: dict[T, int], what: T) -> None:
+    """Raise DataError if `what` was there before: n counts distinct prompts, and a repeated one could be on both sides of a split."""
+    if what in seen:
+        raise DataError(f"{str(path)!r}, line {line}: repeats line {seen[what]}; take one of them out")
+    seen[what] = line
 
 
 def _cell(path: Path, line: int, row: dict[str, Any], column: str) -> str:

@@ -5,6 +5,7 @@ A line is whole or it is dropped: what a killed process left of its last line is
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sightguard.artifacts import write_text
 from sightguard.errors import DataError, OutputError
 from sightguard.evaluate.rows import Row
 
@@ -119,7 +121,14 @@ def environment() -> dict[str, str | None]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there completely or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, "utf-8")
-    part.replace(path)
+    """Write a file so that it is there completely or not at all, into a folder that exists.
+
+    Raises:
+        OSError: it cannot be written. The system's own error, so that the caller can say what it was to be.
+    """
+    if not path.parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "no folder", str(path.parent))
+    try:
+        write_text(path, text)
+    except OutputError as error:
+        raise error.__cause__ or error from None

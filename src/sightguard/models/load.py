@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +48,41 @@ def load(source: str | Path, *, revision: str | None, dtype: str, device: str | 
     options: dict[str, Any] = {"revision": revision} if isinstance(origin, str) else {"local_files_only": True}
     _check_vision(origin)
     try:
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            origin, dtype=precision, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
-        )
+        with _without_bars():
+            model, report = AutoModelForImageTextToText.from_pretrained(
+                origin,
+                dtype=precision,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
+            )
         processor = AutoProcessor.from_pretrained(origin, trust_remote_code=False, **options)
     except (OSError, ValueError, ImportError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
         raise ModelError(f"transformers could not load {str(source)!r}: {_first_line(error)}") from error
     _check_whole(source, report["missing_keys"], processor)
     return model.to(place).eval(), processor
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Silence transformers' own bars ("Loading weights"), which garble the caller's; a download, which may take long, keeps its bar."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from transformers.utils import logging
+
+    if "HF_HUB_DISABLE_PROGRESS_BARS" in os.environ or not logging.is_progress_bar_enabled():
+        yield  # the user has decided
+        return
+    downloads = not are_progress_bars_disabled()
+    logging.disable_progress_bar()  # the bars of downloads too
+    if downloads:
+        enable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()  # the bars of downloads too
+        if not downloads:
+            disable_progress_bars()
 
 
 def _origin(source: str | Path) -> Path | str:
