@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from scripts import ablations, certificates, provenance, render_docs
-from sightguard.artifacts import write_json
+from sightguard.artifacts import read_json, write_json
+from sightguard.demo.run import UNFINISHED
+from sightguard.evaluate.folder import MANIFEST, SAMPLES
+from sightguard.evaluate.rows import Row
+from sightguard.steering.artefact import PARAMETERS
 
 READINGS = [
     f"{setting}/{what}"
@@ -107,3 +112,22 @@ def test_the_hash_of_the_source_moves_with_the_source(tmp_path: Path) -> None:
     assert provenance.source_sha256(tmp_path) == before
     (tmp_path / "a.py").write_text("2")
     assert provenance.source_sha256(tmp_path) != before
+
+
+def test_the_page_on_files_names_all_that_a_demo_writes() -> None:
+    root = Path(__file__).resolve().parent.parent
+    text = (root / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
+    found = read_json(root / "results" / "demo-pocket.json")
+    parts = [
+        found["settings"]["blank_image"],
+        found["over_refusal"]["benign_text"],
+        found["utility"]["benign_image"],
+        found["cost"]["vlm_guard"],
+        found["separability"][0],
+        found["fit"],
+        found["choice"]["vlm_guard"],
+        found["overlap"],
+    ]
+    files = {*UNFINISHED, "results.json", f"run/{MANIFEST}", f"run/{SAMPLES}"} - {"run"}
+    entries = {*found, *Row.__slots__, *PARAMETERS, *(name for part in parts for name in part)}
+    assert [name for name in sorted({*files, *entries}) if not re.search(rf"[`.]{re.escape(name)}[`./]", text)] == []

@@ -9,11 +9,23 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from sightguard.data.anchor_sets import anchors, harmless_prompts
     from sightguard.models.vlm import VLM
+    from sightguard.steering.guarantee import calibrate
     from sightguard.steering.steer import steer
     from sightguard.steering.vlm_guard import VlmGuard
     from sightguard.types import Image, Message, Response, Sample
 
-__all__ = ["VLM", "steer", "VlmGuard", "anchors", "harmless_prompts", "Image", "Message", "Response", "Sample"]
+__all__ = [
+    "VLM",
+    "steer",
+    "VlmGuard",
+    "anchors",
+    "harmless_prompts",
+    "calibrate",
+    "Image",
+    "Message",
+    "Response",
+    "Sample",
+]
 
 _HOMES = {
     "VLM": "sightguard.models.vlm",
@@ -21,6 +33,7 @@ _HOMES = {
     "VlmGuard": "sightguard.steering.vlm_guard",
     "anchors": "sightguard.data.anchor_sets",
     "harmless_prompts": "sightguard.data.anchor_sets",
+    "calibrate": "sightguard.steering.guarantee",
     "Image": "sightguard.types",
     "Message": "sightguard.types",
     "Response": "sightguard.types",

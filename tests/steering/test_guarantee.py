@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy import stats
 
+from sightguard.data.blank import beside_a_picture
 from sightguard.errors import CannotCertify, DataError, UsageError
 from sightguard.evaluate.statistics import clopper_pearson_upper
 from sightguard.models.vlm import VLM
@@ -27,7 +28,6 @@ from sightguard.steering.guarantee import (
     needed,
     order_that_passes,
 )
-from sightguard.steering.recipe import beside_a_picture
 from sightguard.steering.steer import steer
 from sightguard.steering.vlm_guard import VlmGuard
 from sightguard.types import Sample

@@ -29,11 +29,10 @@ def calibrate(
     from sightguard.models.vlm import VLM
     from sightguard.steering.guarantee import calibrate as calibrated
     from sightguard.steering.guarantee import halves
-    from sightguard.steering.recipe import beside_a_picture
     from sightguard.steering.steer import steer
     from sightguard.steering.vlm_guard import VlmGuard
 
-    clean = beside_a_picture(read_prompts(benign, harmful=False) if benign else harmless_prompts())
+    clean = read_prompts(benign, harmful=False) if benign else harmless_prompts()
     halves(clean, max_false_refusal, seed)
     fitted = VlmGuard.from_pretrained(guard)
     with new_folder(out):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sightguard.data.blank import pictured
 from sightguard.evaluate.statistics import auroc, balanced_accuracy
 from sightguard.steering.activations import capture
-from sightguard.steering.recipe import pictured
 from sightguard.steering.steer import steer
 
 if TYPE_CHECKING:

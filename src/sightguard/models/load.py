@@ -67,7 +67,7 @@ def load(source: str | Path, *, revision: str | None, dtype: str, device: str | 
 @contextmanager
 def _without_bars() -> Iterator[None]:
     """Silence transformers' own bars ("Loading weights"), which garble the caller's; a download, which may take long, keeps its bar."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from transformers.utils import logging
 
     if "HF_HUB_DISABLE_PROGRESS_BARS" in os.environ or not logging.is_progress_bar_enabled():

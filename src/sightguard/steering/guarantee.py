@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from sightguard.data.blank import beside_a_picture
 from sightguard.errors import CannotCertify, DataError, UsageError
 from sightguard.evaluate.statistics import clopper_pearson_upper
 from sightguard.models.states import prompt_states
@@ -141,7 +142,8 @@ def calibrate(
     Args:
         guard: fitted; it keeps everything but its thresholds.
         vlm: the model.
-        benign: prompts that must not be refused, distinct and drawn like the traffic that is to come.
+        benign: prompts that must not be refused, distinct and drawn like the traffic that is to come; where none of them holds a picture,
+            each is read beside a blank one.
         max_false_refusal: the promised rate, above 0 and below 1.
         seed: of the split.
         force: return the guard even where the target is not certified; its `calibration` then says so.
@@ -154,7 +156,7 @@ def calibrate(
         CannotCertify: too few prompts, or the guard acts on too many of them.
         UsageError: a gate that cannot be calibrated by its states.
     """
-    choosing, certifying = halves(benign, max_false_refusal, seed)
+    choosing, certifying = halves(beside_a_picture(benign), max_false_refusal, seed)
     return certify(guard, vlm, choosing, certifying, max_false_refusal=max_false_refusal, force=force, memory=memory)
 
 

@@ -8,17 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sightguard.data.blank import blank
+from sightguard.data.blank import beside_a_picture, blank, pictured
 from sightguard.errors import DataError, UsageError
 from sightguard.steering.choose import FINALISTS, RULES, Choice, choose, try_once
 from sightguard.steering.guarantee import certify, halves
 from sightguard.steering.memory import Memory
 from sightguard.steering.vlm_guard import VlmGuard
-from sightguard.types import Image, Sample
 
 if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
-    from sightguard.types import Judge
+    from sightguard.types import Judge, Sample
 
 FEWEST = 8
 SEPARATES = 0.8
@@ -143,20 +142,6 @@ def certified(
     after = try_once(vlm, guard, harmful=asked.harmful, benign=asked.benign, judge=asked.judge, memory=memory)
     show("certify", 2, 2)
     return replace(choice, guard=replace(guard, calibration={**guard.calibration, "after": asdict(after)}))
-
-
-def beside_a_picture(samples: Sequence[Sample]) -> list[Sample]:
-    """Return the samples, each beside a blank picture if none of them holds any: where there is no picture there is little to guard."""
-    if any(sample.images for sample in samples):
-        return list(samples)
-    picture = blank()
-    return [pictured(sample, picture) for sample in samples]
-
-
-def pictured(sample: Sample, image: Image) -> Sample:
-    """Return the sample with `image` before the text of its last turn."""
-    *earlier, last = sample.messages
-    return replace(sample, id=f"{sample.id}+picture", messages=(*earlier, replace(last, parts=(image, *last.parts))))
 
 
 def _check_separates(choice: Choice, force: bool) -> None:
