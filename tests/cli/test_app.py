@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -93,7 +94,10 @@ def test_a_usage_error_points_to_the_help_of_its_verb(
 @pytest.mark.parametrize(
     "given", ["demo --out x", "fit pocket --out x", "generate pocket -p hello", "pocket build --out x"]
 )
-def test_a_negative_seed_is_refused_at_once(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_negative_seed_is_refused_at_once(
+    given: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert application.run([*given.split(), "--seed", "-1"]) == 2
     assert "Invalid value for '--seed': " in capsys.readouterr().err
 

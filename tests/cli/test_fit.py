@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sightguard.cli.app import run
+from sightguard.cli.fit import say_certificate
 from sightguard.models.vlm import VLM
 from sightguard.pocket import world
 from sightguard.steering.guarantee import margins
@@ -78,6 +79,20 @@ def test_fit_writes_a_guard_that_is_certified_and_closes_the_gap_on_validation(m
     card = (out / "README.md").read_text()
     for part in ("arxiv.org/abs/2502.10486", "pocket-2", "Certified at 0.01", "attack success", "## Limits"):
         assert part in card
+
+
+def test_what_the_certificate_costs_in_safety_is_said(capsys: pytest.CaptureFixture[str], made: Told) -> None:
+    guard = VlmGuard.from_pretrained(made[0])
+    say_certificate(guard)
+    said = capsys.readouterr().err
+    assert said.startswith("certified at 0.01: with 95% confidence")
+    rates = [guard.calibration[name]["attack_success"] for name in ("after", "chosen", "undefended")]
+    assert (
+        "warning: the raised thresholds cost safety: attack success on validation is {:.3f} with this guard, {:.3f} as chosen, {:.3f}".format(
+            *rates
+        )
+        in said
+    )
 
 
 def test_the_promise_holds_on_fresh_prompts(made: Told) -> None:

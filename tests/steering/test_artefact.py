@@ -40,7 +40,7 @@ def test_a_guard_comes_back_as_it_was(guard: VlmGuard, folder: Path) -> None:
 
 
 def test_a_guard_is_json_and_safetensors_and_nothing_else(folder: Path) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == ["directions.safetensors", "guard.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "directions.safetensors", "guard.json"]
     known = json.loads((folder / "guard.json").read_text())
     assert {"schema", "method", "sightguard", "parameters", "calibration", "fingerprint"} <= known.keys()
     for path in folder.iterdir():
@@ -93,6 +93,39 @@ def test_a_broken_guard_says_what_is_wrong(folder: Path, damage: Callable[[Path]
     damage(folder)
     with pytest.raises(ArtifactError, match=message):
         VlmGuard.from_pretrained(folder)
+
+
+def as_format_1(folder: Path) -> None:
+    """Turn a guard folder into what the first format was: thresholds as a list beside the edited layers."""
+    known = json.loads((folder / "guard.json").read_text())
+    parameters = known["parameters"]
+    parameters["thresholds"] = [parameters["thresholds"][str(layer)] for layer in parameters["layers"]]
+    (folder / "guard.json").write_text(json.dumps({**known, "schema": 1}))
+
+
+def test_a_guard_of_the_first_format_is_read_as_the_same_guard(guard: VlmGuard, folder: Path) -> None:
+    as_format_1(folder)
+    loaded = VlmGuard.from_pretrained(folder)
+    assert replace(loaded, directions=guard.directions) == guard
+    again = loaded.save_pretrained(folder.parent / "again")
+    assert json.loads((again / "guard.json").read_text())["schema"] == 2
+
+
+def test_a_guard_of_the_first_format_without_thresholds_is_read(guard: VlmGuard, tmp_path: Path) -> None:
+    folder = replace(guard, threshold="midpoint", thresholds={}).save_pretrained(tmp_path / "old")
+    known = json.loads((folder / "guard.json").read_text())
+    known["parameters"]["thresholds"] = []
+    (folder / "guard.json").write_text(json.dumps({**known, "schema": 1}))
+    assert VlmGuard.from_pretrained(folder).limits() == ((0.5, 0.5), (2.5, 2.5))
+
+
+def test_the_card_tells_method_model_parameters_and_that_nothing_is_promised(folder: Path) -> None:
+    text = (folder / "README.md").read_text()
+    for part in (
+        "arxiv.org/abs/2502.10486", "made/by-hand", "- layers: [0, 1]", "- alpha: 1.5", "- pairs: 7",
+        "No false-refusal rate is promised", "Not measured", "## Limits",
+    ):  # fmt: skip
+        assert part in text
 
 
 def test_a_missing_folder_says_how_to_make_one(tmp_path: Path) -> None:

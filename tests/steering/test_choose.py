@@ -180,3 +180,18 @@ def test_own_pairs_are_split_into_a_half_to_fit_on_and_a_half_to_choose_on(pocke
     choice = fit_and_choose(pocket, world.anchors(40), PocketJudge(), options=options, finalists=2)
     assert choice.guard.directions.provenance["pairs"] == 20
     assert choice.guard.calibration["chosen"]["attack_success"] <= choice.undefended.attack_success
+
+
+def test_a_model_that_does_not_separate_the_anchors_is_refused_unless_forced() -> None:
+    from sightguard.steering.choose import Budget, Choice
+    from sightguard.steering.recipe import check_separates
+
+    guard = VlmGuard(made.directions(torch.eye(4)[None, :1]), made.FINGERPRINT, (0,), m=1, threshold="midpoint")
+    choice = Choice(guard, PLAIN, (PLAIN,), {}, (0.5, 0.62), Budget())
+    with pytest.raises(
+        DataError, match=r"area under the ROC curve is 0\.62 at the best layer .*--force fits all the same"
+    ):
+        check_separates(choice, force=False)
+    with pytest.warns(UserWarning, match=r"is 0\.62 at the best layer"):
+        check_separates(choice, force=True)
+    check_separates(replace(choice, separability=(0.5, 0.9)), force=False)

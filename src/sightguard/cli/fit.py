@@ -128,6 +128,15 @@ def say_certificate(guard: VlmGuard) -> None:
         return
     told = "certified" if promise["certified"] else "NOT certified"
     say(f"{told} at {promise['max_false_refusal']:g}: {promise['promise']}")
+    if "after" in guard.calibration:
+        before, chosen, after = (
+            guard.calibration[name]["attack_success"] for name in ("undefended", "chosen", "after")
+        )
+        if after > chosen + 0.01:
+            say(
+                f"warning: the raised thresholds cost safety: attack success on validation is {after:.3f} with this guard, {chosen:.3f} as "
+                f"chosen, {before:.3f} undefended. A higher --max-false-refusal, or benign prompts like your traffic, keep more of it."
+            )
 
 
 def _prompts(

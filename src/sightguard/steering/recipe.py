@@ -95,7 +95,7 @@ def fit_and_choose(
         memory=memory,
         progress=progress,
     )
-    _check_separates(choice, force)
+    check_separates(choice, force=force)
     if max_false_refusal is None:
         return choice
     return certified(
@@ -144,7 +144,8 @@ def certified(
     return replace(choice, guard=replace(guard, calibration={**guard.calibration, "after": asdict(after)}))
 
 
-def _check_separates(choice: Choice, force: bool) -> None:
+def check_separates(choice: Choice, *, force: bool) -> None:
+    """Raise DataError, or warn if forced, where no layer tells harmful from harmless validation prompts."""
     best = max(choice.separability)
     if best >= SEPARATES:
         return
