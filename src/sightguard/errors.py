@@ -5,6 +5,7 @@
     │   └── UnknownName (LookupError)        no such model, method, layer …; says what is close
     ├── MissingExtra (ImportError)           an optional package is not installed; says the pip line
     ├── DataError (ValueError)
+    │   ├── CannotCertify                    calibration data that cannot certify the rate that was asked for
     │   └── PictureError                     a picture that is missing, truncated or none at all
     ├── ModelError (RuntimeError)
     │   ├── LayoutNotFound (LookupError)     a part of the model could not be found

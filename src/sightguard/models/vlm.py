@@ -73,7 +73,8 @@ class VLM:
 
     def encode(self, samples: Sequence[Sample]) -> Batch:
         """Encode samples into one left-padded batch on the model's device; pictures in the model's dtype."""
-        batch = encode(self.processor, samples, image_token_id=self.anatomy.image_token_id, limit=self.context)
+        with alone(self.anatomy):  # a fast tokenizer keeps how it pads, so two threads would disturb each other
+            batch = encode(self.processor, samples, image_token_id=self.anatomy.image_token_id, limit=self.context)
         inputs = {name: self._place(value) for name, value in batch.inputs.items()}
         return replace(batch, inputs=inputs, real=batch.real.to(self.device), image=batch.image.to(self.device))
 

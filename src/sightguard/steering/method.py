@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sightguard.models.chat import render
+from sightguard.models.hooks import alone
 from sightguard.steering.memory import Memory
 from sightguard.types import Method, Sample
 
@@ -70,7 +71,8 @@ def text_rows(vlm: VLM, samples: Sequence[Sample]) -> list[Row]:
         rendered = render(vlm.processor, [bare[i] for i in spoken])
         tokenizer = vlm.processor.tokenizer
         opens = bool(tokenizer.bos_token) and rendered[0].startswith(tokenizer.bos_token)
-        ids = tokenizer(rendered, add_special_tokens=not opens)["input_ids"]
+        with alone(vlm.anatomy):  # as in VLM.encode
+            ids = tokenizer(rendered, add_special_tokens=not opens)["input_ids"]
         for i, row in zip(spoken, ids, strict=True):
             rows[i] = tuple(row)
     return rows
