@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -129,7 +128,7 @@ WITH_A_MODEL = {
         "generate pocket-1 -p hello --guard {guard}",
         1,
         "this guard was made for another model: weights: the decoder's values differ. Fit one on this model (`sightguard fit`), "
-        "or pass other_model=True to use it all the same.",
+        "from Python, other_model=True uses it all the same.",
     ),
     "a missing picture": (
         "generate pocket -p hello --image {place}/none.png",
@@ -195,20 +194,6 @@ def test_what_the_model_does_not_take_is_refused_and_leaves_no_folder(
 ) -> None:
     before = _refused(capsys, command, status, message, {"place": place, "guard": guard})
     assert before[0] == "load the model  0/1  0 s"
-
-
-def test_fit_writes_a_guard_that_closes_the_gap_on_validation(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    pairs = tmp_path / "pairs.jsonl"
-    rows = [{"harmful": h.text, "harmless": b.text} for h, b in world.anchors(40)]
-    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert run(["fit", "pocket", "--out", str(tmp_path / "guard"), "--json"]) == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert told["chosen"]["attack_success"] <= told["undefended"]["attack_success"] / 2
-    made = VlmGuard.from_pretrained(tmp_path / "guard")
-    assert list(made.layers) == told["chosen"]["layers"]
-    assert made.calibration["curve"]["threshold"]
 
 
 def test_a_layer_that_the_model_does_not_have_is_named() -> None:

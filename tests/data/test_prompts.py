@@ -86,6 +86,12 @@ def test_a_cell_that_the_csv_reader_refuses_is_named_with_its_line(tmp_path: Pat
         read_prompts(tmp_path / "a.csv")
 
 
+def test_a_quote_that_is_never_closed_does_not_swallow_the_rest_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('prompt\nHello\n"Bye\nlast\n')
+    with pytest.raises(DataError, match=r"a\.csv', line 4: cannot be read as CSV \(unexpected end of data\)"):
+        read_prompts(tmp_path / "a.csv")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -157,7 +157,7 @@ def _compare(method: Method | Binds, here: Fingerprint, *, allowed: bool) -> boo
             "this guard was made for another model: "
             + "; ".join(differences)
             + ". Fit one on this model (`sightguard fit`)"
-            + ("." if allowed else ", or pass other_model=True to use it all the same.")
+            + ("." if allowed else "; from Python, other_model=True uses it all the same.")
         )
     if differences:
         warnings.warn(f"a guard is used on a model that it was not made for: {'; '.join(differences)}", stacklevel=4)
