@@ -127,7 +127,7 @@ WITH_A_MODEL = {
     "a guard made for another model": (
         "generate pocket-1 -p hello --guard {guard}",
         1,
-        "this guard was made for another model: weights: the decoder's values differ. Fit one on this model (`sightguard fit`), "
+        "this guard was made for another model: weights: the decoder's values differ. Fit one on this model (`sightguard fit`); "
         "from Python, other_model=True uses it all the same.",
     ),
     "a missing picture": (
