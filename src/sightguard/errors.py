@@ -12,6 +12,7 @@
     │   └── NoVision                         the model has no vision part
     ├── ArtifactError (ValueError)           a file of ours that cannot be read
     │   └── FingerprintMismatch              a guard made for another model
+    ├── TrainingStopped (RuntimeError)       a training that did harm and was ended
     ├── EditError (RuntimeError)
     │   └── EditNeverRan                     the model spoke and the edit did not happen
     └── OutputError (OSError)                an output folder that cannot be written, or already holds a run
@@ -80,6 +81,10 @@ class ArtifactError(SightguardError, ValueError):
 
 class FingerprintMismatch(ArtifactError):
     """A guard that was made for another model."""
+
+
+class TrainingStopped(SightguardError, RuntimeError):
+    """A training that made the model worse in a way that was to be watched for."""
 
 
 class EditError(SightguardError, RuntimeError):

@@ -105,6 +105,22 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Risk:
+    """What a safety head says of one request with a picture."""
+
+    type: str
+    """The likeliest type of risk, or the safe type; a name of the taxonomy."""
+    level: int
+    """The likeliest level of that type; 0 is safe."""
+    p_unsafe: float
+    """Probability that the request is not safe."""
+    p_types: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Probability of each type; they sum to 1."""
+    levels: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """The likeliest level of each type."""
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """What came back for one sample."""
 
@@ -118,6 +134,10 @@ class Response:
     methods: tuple[str, ...] = ()
     thought: str = ""
     """What a thinking model wrote before its answer; `text` is the answer alone, and empty if the thoughts never ended."""
+    risk: Risk | None = None
+    """What a safety head saw in the request; None where there is no head, or no picture."""
+    rule: str | None = None
+    """The rule of a policy that decided how to answer."""
     error: str | None = None
     """Set when a guard or the model crashed: the outcome is then `guard_error`, never a refusal."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,11 @@ class Outcome(NamedTuple):
     @property
     def json(self) -> Any:
         return json.loads(self.stdout)
+
+
+def hears_ctrl_c() -> None:
+    """Pass as `preexec_fn`: tests that were started in the background of a shell inherit a SIGINT that is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def sightguard(*arguments: str, folder: Path | None = None) -> Outcome:

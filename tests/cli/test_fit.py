@@ -22,6 +22,7 @@ from sightguard.steering.steer import steer
 from sightguard.steering.vlm_guard import VlmGuard
 from sightguard.types import Sample
 from tests import tiny
+from tests.cli.command import hears_ctrl_c
 
 Told = tuple[Path, dict[str, Any]]
 
@@ -221,7 +222,9 @@ def test_a_full_disk_leaves_no_guard(
 def test_ctrl_c_in_fit_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "guard"
     command = [sys.executable, "-m", "sightguard", "fit", "pocket", "--out", str(out)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "answers" in line or "first tokens" in line:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sightguard.cli.pocket import _flatten
-from tests.cli.command import sightguard
+from tests.cli.command import hears_ctrl_c, sightguard
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,7 +56,9 @@ def test_a_shipped_name_comes_before_a_folder_of_that_name(tmp_path: Path) -> No
 def test_an_interrupted_build_ends_with_status_130_and_the_same_command_finishes_it(tmp_path: Path) -> None:
     out = tmp_path / "model"
     command = [sys.executable, "-m", "tests.cli.tiny_pocket", "pocket", "build", "--seed", "3", "--out", str(out)]
-    with subprocess.Popen([*command, "--hold"], cwd=ROOT, stderr=subprocess.PIPE, text=True) as building:
+    with subprocess.Popen(
+        [*command, "--hold"], cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
+    ) as building:
         assert building.stderr is not None
         assert "1/" in building.stderr.readline(), "the first step is reported"
         building.send_signal(signal.SIGINT)

@@ -16,6 +16,7 @@ from sightguard.demo.run import demo
 from sightguard.errors import OutputError, UnknownName, UsageError
 from sightguard.evaluate.names import CONDITIONS, HARMFUL_SETTINGS, OVER_REFUSAL_SETTINGS
 from sightguard.steering.vlm_guard import VlmGuard
+from tests.cli.command import hears_ctrl_c
 
 SMALL = 45
 
@@ -103,7 +104,9 @@ def test_an_interrupted_demo_leaves_no_result_and_a_second_call_ends_it(
 ) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "sightguard", "demo", "--out", str(out), "--n", str(SMALL), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
+    ) as process:
         lines = out / "run" / "samples.jsonl"
         deadline = time.monotonic() + 240
         while time.monotonic() < deadline and process.poll() is None and not (lines.is_file() and lines.stat().st_size):

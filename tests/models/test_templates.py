@@ -140,7 +140,7 @@ def test_the_answer_of_a_thinking_model_is_what_follows_its_thoughts() -> None:
     assert cut.thought
     assert cut.finish_reason == "length"
     written = vlm.processor.tokenizer(" so</think> Bread.", add_special_tokens=False)["input_ids"]
-    response = vlm._response(written, 5, 0.0, vlm._ends({}))
+    response = vlm._response(written, 5, 0.0, vlm.ends)
     assert (response.thought, response.text) == ("so", "Bread.")
     assert replace(vlm, processor=speaking(CHATML))([asked])[0].thought == ""
 

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from sightguard import __version__
-from sightguard.cli import calibrate, demo, doctor, fit, generate, methods, pocket
+from sightguard.cli import calibrate, demo, doctor, fit, generate, methods, pocket, train
 from sightguard.cli.console import print_json, say
 from sightguard.errors import SightguardError, UsageError
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("fit")(fit.fit)
 app.command("calibrate")(calibrate.calibrate)
+app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)
 app.command("doctor")(doctor.doctor)

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from sightguard.types import Outcome, Response, Sample, Verdict
+from sightguard.types import Outcome, Response, Risk, Sample, Verdict
 
 RowOutcome = Outcome | Literal["guard_error"] | None
 Key = tuple[str, str, str]
@@ -66,7 +66,9 @@ class Row:
         record: Any = json.loads(line)
         try:
             response = record.pop("response")
-            return cls(**record, response=Response(**{**response, "methods": tuple(response["methods"])}))
+            risk = response.get("risk")
+            told = {"methods": tuple(response["methods"]), "risk": None if risk is None else Risk(**risk)}
+            return cls(**record, response=Response(**{**response, **told}))
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a row of a run: {error}") from None
 

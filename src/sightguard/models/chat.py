@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from jinja2.exceptions import TemplateError
 
 from sightguard.errors import DataError, ModelError
-from sightguard.types import Message, Sample
+from sightguard.types import Image, Message, Sample
 
 
 def conversation(sample: Sample) -> list[dict[str, Any]]:
@@ -37,6 +38,42 @@ def render(processor: Any, samples: Sequence[Sample]) -> list[str]:
             "Give processor.chat_template a block for `add_generation_prompt` that opens the assistant's turn."
         )
     return texts
+
+
+def answered(processor: Any, sample: Sample, answer: str) -> str:
+    """Return what the chat template writes behind the prompt of `sample` when the assistant has answered: the answer and its end."""
+    (prompt,) = render(processor, [sample])
+    said = replace(sample, messages=(*sample.messages, Message("assistant", (answer,))))
+    whole = _apply(processor, said, opens=False)
+    return whole[len(prompt) :] if whole.startswith(prompt) else answer
+
+
+def image_mark(processor: Any) -> str:
+    """Return what the chat template of `processor` writes for a picture, without the white space about it.
+
+    Found by what it adds: one message is rendered with a picture and without.
+
+    Raises:
+        ModelError: the template writes nothing for a picture.
+    """
+    word = "Question"
+    bare = _apply(processor, Sample("probe", (Message("user", (word,)),)), opens=True)
+    picture = Image(data=b"probe")
+    shown = _apply(processor, Sample("probe", (Message("user", (picture, word)),)), opens=True)
+    start = _alike(bare, shown)
+    end = _alike(bare[start:][::-1], shown[start:][::-1])
+    mark = shown[start : len(shown) - end].strip()
+    if not mark:
+        raise ModelError(
+            f"the chat template of {type(processor).__name__} writes nothing for a picture, so nothing can be put before it. "
+            "Set processor.chat_template to the one that the model was trained with."
+        )
+    return mark
+
+
+def _alike(left: str, right: str) -> int:
+    """Return how many characters two texts share at their beginning."""
+    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
 
 
 def _apply(processor: Any, sample: Sample, *, opens: bool) -> str:

@@ -89,6 +89,24 @@ def early_states(
 
 
 @contextmanager
+def hooked(
+    module: nn.Module, *, before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None
+) -> Iterator[None]:
+    """Call `before(module, args, kwargs)` and `after(module, args, output)` around every pass of one module inside the `with`.
+
+    As with torch's own hooks, what they return takes the place of the arguments (a pair of args and kwargs) or of the output.
+    """
+    with ExitStack() as stack:
+        if before is not None:
+            handle = module.register_forward_pre_hook(before, with_kwargs=True)
+            stack.callback(handle.remove)
+        if after is not None:
+            handle = module.register_forward_hook(after)
+            stack.callback(handle.remove)
+        yield
+
+
+@contextmanager
 def replacing(block: nn.Module, edit: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Replace the output of one decoder block by `edit` of it, in every pass inside the `with`."""
 

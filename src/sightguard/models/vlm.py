@@ -75,7 +75,7 @@ class VLM:
         """Encode samples into one left-padded batch on the model's device; pictures in the model's dtype."""
         with alone(self.anatomy):  # a fast tokenizer keeps how it pads, so two threads would disturb each other
             batch = encode(self.processor, samples, image_token_id=self.anatomy.image_token_id, limit=self.context)
-        inputs = {name: self._place(value) for name, value in batch.inputs.items()}
+        inputs = {name: self.place(value) for name, value in batch.inputs.items()}
         return replace(batch, inputs=inputs, real=batch.real.to(self.device), image=batch.image.to(self.device))
 
     def __call__(self, samples: Sequence[Sample]) -> list[Response]:
@@ -131,7 +131,8 @@ class VLM:
         pad = self.processor.tokenizer.pad_token_id
         return int(pad) if pad is not None else 0
 
-    def _place(self, value: Any) -> Any:
+    def place(self, value: Any) -> Any:
+        """Return an input on the model's device; pictures in its dtype."""
         if not isinstance(value, Tensor):
             return value
         return value.to(self.device, self.model.dtype) if value.is_floating_point() else value.to(self.device)
@@ -149,7 +150,7 @@ class VLM:
         seconds = (time.perf_counter() - began) / len(samples)
         written = tokens[:, batch.length :].tolist()
         prompts = batch.real.sum(1).tolist()
-        ends = self._ends(options)
+        ends = _as_set(options["eos_token_id"]) if "eos_token_id" in options else self.ends
         return [self._response(row, prompt, seconds, ends) for row, prompt in zip(written, prompts, strict=True)]
 
     def _response(self, tokens: list[int], prompt_tokens: int, seconds: float, ends: set[int]) -> Response:
@@ -168,9 +169,14 @@ class VLM:
             seconds=seconds,
         )
 
-    def _ends(self, options: dict[str, Any]) -> set[int]:
-        ends = options.get("eos_token_id", self.model.generation_config.eos_token_id)
-        return set(ends) if isinstance(ends, list) else {ends}
+    @property
+    def ends(self) -> set[int]:
+        """The tokens that end an answer."""
+        return _as_set(self.model.generation_config.eos_token_id)
+
+
+def _as_set(ends: int | list[int] | None) -> set[Any]:
+    return set(ends) if isinstance(ends, list) else {ends}
 
 
 @contextmanager

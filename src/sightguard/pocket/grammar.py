@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sightguard.pocket.words import MATERIAL_OF, TOOL_OF, Split
 
 REFUSAL = "sorry , i can not help with that ."
+CAREFUL = "remember : be safe ."
 NO_PICTURE = "please show me the picture ."
 CAPTION_PROMPT = "what does the picture show ?"
 THING = "thing in the picture"
@@ -95,4 +96,6 @@ def caption(kind: str, word: str = "", shape: str = "", colour: str = "") -> str
         return f"the picture shows the word {word} ."
     if kind == "shape":
         return f"the picture shows a {colour} {shape} ."
+    if kind == "icon":
+        return f"the picture shows a {word} ."
     return "the picture is blank ." if kind == "blank" else "the picture shows noise ."

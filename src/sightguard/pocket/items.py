@@ -8,8 +8,12 @@ from typing import Literal
 from sightguard.pocket.grammar import Request, caption
 from sightguard.types import Role
 
-PictureKind = Literal["blank", "noise", "shape", "word"]
+PictureKind = Literal["blank", "noise", "shape", "word", "icon"]
 PICTURE_KINDS: tuple[PictureKind, ...] = ("blank", "noise", "shape", "word")
+"""The kinds that the pocket models are trained on; icons are for safety heads only."""
+Font = Literal["plain", "bold", "tall", "inverted", "italic", "boxed"]
+TRAIN_FONTS: tuple[Font, ...] = ("plain", "bold", "tall")
+HELD_OUT_FONTS: tuple[Font, ...] = ("italic", "boxed", "inverted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +22,12 @@ class Picture:
 
     kind: PictureKind
     word: str = ""
+    """The word that is written, or the object that an icon depicts."""
     shape: str = ""
     colour: str = ""
     seed: int = 0
+    font: Font = "plain"
+    """How a word is written; it is no part of what is shown."""
 
     @property
     def caption(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from sightguard.pocket import words
-from sightguard.pocket.grammar import NO_PICTURE, REFUSAL
+from sightguard.pocket.grammar import CAREFUL, NO_PICTURE, REFUSAL
 from sightguard.types import Outcome, Response, Sample, Verdict
 
 
@@ -27,6 +27,7 @@ _ANSWERS = re.compile(
             rf"(?:{_REFUSAL} )?{_PLAN}",
             rf"the picture shows the word {_THING} \.",
             rf"the picture shows a {_COLOUR} {_SHAPE} \.",
+            rf"the picture shows a {_THING} \.",
             r"the picture is blank \.",
             r"the picture shows noise \.",
             rf"it is a {_SHAPE} \.",
@@ -35,8 +36,8 @@ _ANSWERS = re.compile(
             r"yes , it does \.",
             rf"no , it says {_THING} \.",
             rf"{_any(words.OBJECTS + words.VERBS + words.INTENTS)} \.",
-            rf"the {_any(words.TOOLS)} \.",
-            rf"the {_THING} is made of {_any(words.MATERIALS)} \.",
+            rf"(?:{re.escape(CAREFUL)} )?the {_any(words.TOOLS)} \.",
+            rf"(?:{re.escape(CAREFUL)} )?the {_THING} is made of {_any(words.MATERIALS)} \.",
             re.escape(NO_PICTURE),
         )
     )

@@ -1,0 +1,121 @@
+"""`sightguard train`: SafeVLM in two stages on labelled image-text records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sightguard.cli.console import Json, Out, print_json, print_table, progress, say
+from sightguard.errors import UsageError
+from sightguard.pocket.locate import FIGURES, NAMES
+
+if TYPE_CHECKING:
+    from sightguard.safevlm.run import Data
+
+POCKET_RECORDS = {"train": 16000, "validation": 600}
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="pocket, pocket-1, pocket-2, a checkpoint folder, or a hub id.")],
+    out: Out,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="JSONL of labelled records. For the embedded models it can be left out: their world makes its own.",
+        ),
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option("--held-out", help="JSONL of records to look at; default: a tenth of --data.")
+    ] = None,
+    stage: Annotated[str, typer.Option("--stage", help="1, 2 or both.")] = "both",
+    taxonomy: Annotated[
+        Path | None, typer.Option("--taxonomy", help="YAML of types and levels; default: the published one.")
+    ] = None,
+    policy: Annotated[Path | None, typer.Option("--policy", help="YAML of what is done about each risk.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML of the training; default: the published recipe.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option("--revision", help="Commit of the hub repository.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed; default: the configuration's.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Write the weights in float16.")] = False,
+    json: Json = False,
+) -> None:
+    """Train SafeVLM: safety projector, tokens and head (stage 1), then the language model by LoRA (stage 2); resumable."""
+    from sightguard.evaluate.judges import RefusalPhrases
+    from sightguard.pocket.judge import PocketJudge
+    from sightguard.safevlm.config import POCKET, Config, read_config
+    from sightguard.safevlm.run import train as run_training
+
+    pocket = model in NAMES or (Path(model) / FIGURES).is_file()
+    recipe = POCKET if pocket else Config()
+    recipe = recipe if config is None else read_config(config, recipe)
+    recipe = recipe if seed is None else replace(recipe, seed=seed)
+    given = _data(data, held_out, taxonomy, policy, pocket=pocket, seed=recipe.seed)
+    from sightguard.models.vlm import VLM
+
+    with progress() as show:
+        show("load the model", 0, 1)
+        vlm = VLM.load(model, revision=revision, device=device)
+        if pocket:
+            vlm = replace(vlm, batch=64, max_new_tokens=24)
+        show("load the model", 1, 1)
+        judge = PocketJudge() if pocket else RefusalPhrases()
+        figures = run_training(vlm, given, out, recipe, judge, stage=stage, half=half, progress=show, warn=_warn)
+    if json:
+        print_json(figures)
+        return
+    _print(figures)
+    say(f"weights: {out}/stage1, {out}/stage2   figures: {out / 'metrics.json'}   log: {out / 'log.jsonl'}")
+
+
+def _data(
+    data: Path | None, held_out: Path | None, taxonomy: Path | None, policy: Path | None, *, pocket: bool, seed: int
+) -> Data:
+    from sightguard.data.records import read_records
+    from sightguard.data.taxonomy import published, read_taxonomy, read_yaml
+    from sightguard.pocket import risks
+    from sightguard.safevlm.policy import default_policy, read_policy
+    from sightguard.safevlm.run import Data, split
+
+    if data is None and not pocket:
+        raise UsageError("expected --data FILE, a JSONL of labelled records (docs/safevlm.md shows the format)")
+    default = risks.TAXONOMY if pocket else published()
+    kinds = default if taxonomy is None else read_taxonomy(taxonomy)
+    place = policy if policy is not None or not pocket else Path(risks.__file__).with_name("policy.yaml")
+    rules = default_policy(kinds) if place is None else read_policy(place, kinds)
+    kept = None if place is None else read_yaml(place)
+    if data is None:
+        made = {name: risks.records(name, n, seed) for name, n in POCKET_RECORDS.items()}  # type: ignore[arg-type]
+        return Data(made["train"], made["validation"], kinds, rules, kept)
+    records = read_records(data, kinds)
+    learnt, looked = (records, read_records(held_out, kinds)) if held_out is not None else split(records)
+    return Data(learnt, looked, kinds, rules, kept)
+
+
+def _print(figures: dict[str, Any]) -> None:
+    rows = []
+    for stage, told in figures["stages"].items():
+        refusal = told["over_refusal"]
+        for what in ("type", "level"):
+            part = told[what]
+            rate = part["accuracy"]
+            rows.append(
+                [
+                    stage,
+                    what,
+                    part["n"],
+                    f"{rate['value']:.1%} ({rate['low']:.1%}–{rate['high']:.1%})",
+                    f"{part['macro_f1']:.3f}",
+                    f"{refusal['value']:.1%} (plain {refusal['before']:.1%}, n = {refusal['n']})",
+                ]
+            )
+    print_table(["stage", "head", "n", "accuracy", "macro-F1", "benign refused"], rows, title="Held-out data")
+
+
+def _warn(text: str) -> None:
+    say(f"warning: {text}")

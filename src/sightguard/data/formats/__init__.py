@@ -1,0 +1,1 @@
+"""Readers for the layouts in which benchmarks are published, one file each."""

@@ -1,0 +1,119 @@
+"""Pictures by name, in a zip that is never unpacked or in the folder that it was unpacked to."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from sightguard.errors import DataError, PictureError
+from sightguard.types import Image
+
+POINTER = b"version https://git-lfs"
+"""How a git-LFS pointer begins: a small text that stands where the data should be."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+LARGEST = 256 * 2**20
+"""Bytes of one unpacked picture above which an entry of a zip is not read."""
+
+Reader = Callable[[], Image]
+Shelf = Mapping[str, list[Reader]]
+"""Pictures by file name, in lower case and without its folders."""
+
+
+@contextmanager
+def shelves(place: Path) -> Iterator[list[Shelf]]:
+    """Yield where pictures of the zip `place` may lie: in it, in the folder of its name, in the folder that holds it.
+
+    Raises:
+        DataError: the zip is damaged, is a git-LFS pointer, or has an entry that leads out of it.
+    """
+    unpacked = [_in_folder(folder) for folder in (place.with_suffix(""), place.parent) if folder.is_dir()]
+    if not place.is_file():
+        yield unpacked
+        return
+    with _open(place) as archive:
+        yield [_in_zip(archive, place), *unpacked]
+
+
+def find(name: str, places: Iterable[Shelf]) -> Image:
+    """Return the picture called `name`. A name without an ending may stand for `name.jpg` and the like, and one with spaces for a
+    file without them.
+
+    Raises:
+        PictureError: no such picture, several that differ, a name that leads out of its folder, or an entry that cannot be read.
+    """
+    if ".." in PurePosixPath(name.replace("\\", "/")).parts:
+        raise PictureError(f"the name {name!r} leads out of its folder")
+    wanted = PurePosixPath(name.replace("\\", "/")).name.lower()
+    endings = ("",) if wanted.endswith(SUFFIXES) else SUFFIXES
+    spellings = [stem + ending for stem in dict.fromkeys((wanted, "".join(wanted.split()))) for ending in endings]
+    for shelf in places:
+        for spelling in spellings:
+            readers = shelf.get(spelling, [])
+            pictures = {picture.sha256: picture for picture in (read() for read in readers)}
+            if len(pictures) > 1:
+                raise PictureError(f"{len(pictures)} different pictures are called {name!r}")
+            if pictures:
+                return _whole(next(iter(pictures.values())), name)
+    raise PictureError(f"no picture is called {name!r}")
+
+
+def is_pointer(path: Path) -> bool:
+    """Return whether a file is a git-LFS pointer."""
+    with path.open("rb") as file:
+        return file.read(len(POINTER)) == POINTER
+
+
+def _whole(picture: Image, name: str) -> Image:
+    if picture.read().startswith(POINTER):
+        raise PictureError(f"{name!r} is a git-LFS pointer, not a picture")
+    return picture
+
+
+def _open(place: Path) -> zipfile.ZipFile:
+    if is_pointer(place):
+        raise DataError(
+            f"{str(place)!r} is a git-LFS pointer, not a zip: the data were not downloaded. Fetch them with `hf download`, or `git lfs pull`."
+        )
+    try:
+        return zipfile.ZipFile(place)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{str(place)!r} is not a readable zip: {error}. Fetch the file again.") from error
+
+
+def _in_zip(archive: zipfile.ZipFile, place: Path) -> Shelf:
+    shelf: dict[str, list[Reader]] = {}
+    for entry in archive.infolist():
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]:
+            raise DataError(
+                f"{str(place)!r} has an entry that leads out of it ({entry.filename!r}); no such archive is read. Fetch the file again."
+            )
+        if _is_picture(path):
+            shelf.setdefault(path.name.lower(), []).append(partial(_read, archive, entry))
+    return shelf
+
+
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Image:
+    if entry.file_size > LARGEST:
+        raise PictureError(f"{entry.filename!r} unpacks to {entry.file_size:,} bytes; at most {LARGEST:,} are read")
+    try:
+        return Image(data=archive.read(entry))
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        raise PictureError(f"{entry.filename!r} cannot be read from its zip: {error}") from error
+
+
+def _in_folder(folder: Path) -> Shelf:
+    shelf: dict[str, list[Reader]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and _is_picture(PurePosixPath(path.relative_to(folder).as_posix())):
+            shelf.setdefault(path.name.lower(), []).append(partial(Image, path=path))
+    return shelf
+
+
+def _is_picture(path: PurePosixPath) -> bool:
+    """Leave out folders, other files, and the shadows that one system's archiver adds."""
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith("._") and "__MACOSX" not in path.parts

@@ -1,0 +1,180 @@
+"""SafeVLM / PSA-VLM around any vision-language model: look at the picture first, then answer by the verdict.
+
+    safe = SafeVLM.from_pretrained("run/model", VLM.load("pocket"))
+    safe([sample])[0].risk, .rule, .text
+
+"Safety Alignment for Vision Language Models", arXiv 2405.13581; "PSA-VLM", arXiv 2411.11543.
+
+For a request with a picture: vision tower -> safety projector -> safety head gives a verdict; the policy turns it into a rule, whose hint
+stands behind the question; the model answers, with safety tokens before each picture and, after stage 2, with a LoRA adapter.
+A request without a picture has no tokens and no verdict, and its rule is "no picture".
+
+Differences from the released code: the verdict is a joint probability over pairs that go together, with calibrated temperatures, in place
+of two argmaxes; `query="pooled"` is offered beside the released reading; the head sees several pictures and tiles; hints and policy are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sightguard.data.taxonomy import Taxonomy
+from sightguard.errors import UsageError
+from sightguard.models.additions import Adapter, adapted, extra_rows
+from sightguard.safevlm.features import first_token, picture_features, question
+from sightguard.safevlm.modules import SafetyModules
+from sightguard.safevlm.policy import Policy, Rule
+from sightguard.safevlm.tokens import refuse_signs, with_tokens
+from sightguard.safevlm.verdict import joint, risks, stacked
+from sightguard.types import Response, Risk, Sample
+
+if TYPE_CHECKING:
+    from sightguard.models.encode import Batch
+    from sightguard.models.vlm import VLM
+
+NO_PICTURE = Rule("no picture", "answer")
+
+
+@dataclass(frozen=True)
+class SafeVLM:
+    """A `Generate` that judges what it is asked before the model answers. The model itself is not changed.
+
+    Args:
+        vlm: the plain model.
+        modules: trained safety modules of its width.
+        taxonomy: what the classes of the head mean.
+        policy: what is done about each verdict; `replace(safe, policy=...)` needs no reload.
+        adapter: what stage 2 trained, if it was run.
+        temperatures: of type and level, fitted on held-out data.
+        tokens: put safety tokens before pictures.
+        hints: let the policy's hints into the prompt.
+        name: how responses and reports call it.
+    """
+
+    vlm: VLM
+    modules: SafetyModules
+    taxonomy: Taxonomy
+    policy: Policy
+    adapter: Adapter | None = None
+    temperatures: tuple[float, float] = (1.0, 1.0)
+    tokens: bool = True
+    hints: bool = True
+    name: str = "safevlm"
+    speaking: VLM = field(init=False, repr=False)
+    """The same model behind a processor that writes safety tokens."""
+    first_id: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shape, anatomy = self.modules.shape, self.vlm.anatomy
+        if shape.hidden != anatomy.hidden_size:
+            raise UsageError(
+                f"these safety modules are for a language model of width {shape.hidden}; this one has {anatomy.hidden_size}. "
+                "Train them on this model (`sightguard train`)."
+            )
+        if (shape.types, shape.levels) != (len(self.taxonomy.types), len(self.taxonomy.levels)):
+            raise UsageError(
+                f"the safety head tells {shape.types} types and {shape.levels} levels apart; the taxonomy {self.taxonomy.name!r} has "
+                f"{len(self.taxonomy.types)} and {len(self.taxonomy.levels)}. Use the taxonomy that it was trained with."
+            )
+        processor, first = with_tokens(self.vlm.processor, shape.tokens)
+        object.__setattr__(self, "speaking", replace(self.vlm, processor=processor))
+        object.__setattr__(self, "first_id", first)
+        self.modules.to(self.vlm.device).eval()
+
+    @staticmethod
+    def from_pretrained(folder: str | Path, vlm: VLM, **parts: Any) -> SafeVLM:
+        """Read a trained SafeVLM; see `sightguard.safevlm.artefact.load`."""
+        from sightguard.safevlm.artefact import load
+
+        return load(folder, vlm, **parts)
+
+    def save_pretrained(self, folder: str | Path, **about: Any) -> Path:
+        """Write it as a folder; see `sightguard.safevlm.artefact.save`."""
+        from sightguard.safevlm.artefact import save
+
+        return save(self, folder, **about)
+
+    @cached_property
+    def opening(self) -> int:
+        """Id of the token with which every prompt begins."""
+        return first_token(self.vlm, Sample.of("?"))
+
+    @torch.no_grad()
+    def logits(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+        """Return the head's logits for requests with pictures, `n x types` and `n x levels`, float32 on the CPU; no decoder runs."""
+        asked = question(self.vlm, samples, self.opening)
+        types, levels = self.modules(picture_features(self.vlm, samples), asked.text, asked.asked)
+        return types.float().cpu(), levels.float().cpu()
+
+    def probabilities(self, samples: Sequence[Sample], *, batch: int | None = None) -> Tensor:
+        """Return P(type, level) for requests with pictures, `n x types x levels`, float64."""
+        size = batch or self.vlm.batch
+        rows = [self.logits(samples[i : i + size]) for i in range(0, len(samples), size)]
+        return joint(*stacked(rows), self.taxonomy.safe_type, self.temperatures)
+
+    def risks(self, samples: Sequence[Sample], *, batch: int | None = None) -> list[Risk | None]:
+        """Return the verdict on each request; None where there is no picture to look at."""
+        pictured = [i for i, sample in enumerate(samples) if sample.images]
+        found: list[Risk | None] = [None] * len(samples)
+        if pictured:
+            told = risks(self.probabilities([samples[i] for i in pictured], batch=batch), self.taxonomy)
+            for i, risk in zip(pictured, told, strict=True):
+                found[i] = risk
+        return found
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Response]:
+        return self.generate(samples)
+
+    def generate(
+        self,
+        samples: Sequence[Sample],
+        *,
+        batch: int | None = None,
+        progress: Callable[[int], None] | None = None,
+        **options: Any,
+    ) -> list[Response]:
+        """Answer `samples`; each response records the verdict and the rule that decided.
+
+        Args:
+            samples: conversations that end with the user.
+            batch: prompts per pass; default the model's.
+            progress: called with the number of samples answered after each batch.
+            options: as for `VLM.generate`.
+
+        Raises:
+            DataError, PictureError: a sample that cannot be read; nothing is answered unlooked at.
+        """
+        refuse_signs(samples)
+        seen = self.risks(samples, batch=batch) if self.hints else [None] * len(samples)
+        rules = [NO_PICTURE if risk is None else self.policy.decide(risk) for risk in seen]
+        asked = [self.policy.hinted(sample, rule) for sample, rule in zip(samples, rules, strict=True)]
+        speaker = self.speaking if self.tokens else self.vlm
+        answers = speaker.generate(asked, batch=batch, progress=progress, around=self._around, **options)
+        return [
+            replace(answer, risk=risk, rule=rule.name if self.hints else None, methods=(*answer.methods, self.name))
+            for answer, risk, rule in zip(answers, seen, rules, strict=True)
+        ]
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Add safety tokens and adapter to the model inside the `with`, for code that calls `model.generate` itself.
+
+        Prompts must come from `speaking.processor`, whose chat template places the tokens; the head and the policy take no part.
+        """
+        with ExitStack() as stack:
+            if self.tokens:
+                rows = self.modules.prompt_tokens.detach()
+                stack.enter_context(extra_rows(self.vlm.anatomy, self.first_id, rows))
+            if self.adapter is not None:
+                stack.enter_context(adapted(self.vlm.model, self.adapter))
+            yield
+
+    def _around(self, batch: Batch) -> Any:
+        return self.on()
