@@ -33,6 +33,8 @@ DEFENCES = {
     "goal_priority": "Goal Priority",
     "vlm_guard": "**VLM-Guard**",
     "vlm_guard_caption": "**VLM-Guard**, own caption as reference",
+    "safevlm_stage1": "**SafeVLM**, stage 1",
+    "safevlm": "**SafeVLM**, stage 1 and 2",
 }
 SETTINGS = {
     "text_only": "text only",
@@ -41,6 +43,7 @@ SETTINGS = {
     "jailbreak_blank_image": "jailbreak + blank image",
     "harm_in_picture": "harm in the picture",
 }
+UTILITY = "right answers, benign image"
 REFUSALS = {
     "benign_text": "false refusal, benign text",
     "benign_image": "false refusal, benign image",
@@ -231,6 +234,138 @@ def bench(results: Results) -> list[str]:
     return [*_markdown(heads, rows), "", *fits, starts, "", about]
 
 
+def head(results: Results) -> list[str]:
+    """What the safety head knows, split by split and by type, with a linear probe on raw pixels beside it."""
+    told = results.get("head")
+    if not told:
+        return ["*This model has no safety head.*"]
+    heads = (
+        "records",
+        "n",
+        "type right",
+        "macro-F1",
+        "level right",
+        "risky flagged",
+        "safe flagged",
+        "raw pixels, type right",
+    )
+    rows = []
+    for part in told["splits"].values():
+        shares = (
+            part["type"]["accuracy"],
+            part["level"]["accuracy"],
+            part["risky_flagged"],
+            part["safe_flagged"],
+            part["pixels"],
+        )
+        kind, level, risky, safe, pixels = (_rate(share) for share in shares)
+        f1 = _number(part["type"]["macro_f1"])
+        rows.append([part["what"], str(part["type"]["n"]), kind, f1, level, risky, safe, pixels])
+    test = told["splits"]["test"]["type"]
+    by_type = ", ".join(f"{name} {_number(test['f1'][name])} ({n})" for name, n in test["support"].items())
+    return [
+        *_markdown(heads, rows),
+        "",
+        f"% with 95 % Wilson intervals; model `{results['model']}`, reading `{told['query']}`. F1 by type on held-out combinations (n): {by_type}. "
+        "A test bench for methods, never evidence about large models.",
+    ]
+
+
+def impact(results: Results) -> list[str]:
+    """What each defence costs the honest user: paired differences to no guard."""
+    told = results.get("impact")
+    if not told:
+        return ["*Not measured yet.*"]
+    whats = list(dict.fromkeys(what for parts in told["conditions"].values() for what in parts))
+    titles = (
+        "defence",
+        *(f"{UTILITY if w.startswith('utility') else REFUSALS[w.split('/')[1]]}, points" for w in whats),
+    )
+    rows = []
+    for name, parts in told["conditions"].items():
+        cells = [_rate(parts.get(what)) + (" ✓" if parts.get(what, {}).get("within_margin") else "") for what in whats]
+        rows.append([DEFENCES.get(name, name), *cells])
+    about = (
+        f"Model `{results['model']}`: difference to no guard on the same prompts in percentage points, with 95 % intervals (paired "
+        f"bootstrap); ✓: the whole interval lies within the stated margin of {100 * told['margin']:.0f} points. "
+        "A test bench for methods, never evidence about large models."
+    )
+    return [*_markdown(titles, rows), "", about]
+
+
+def rtvlm(results: Results) -> list[str]:
+    """The published RTVLM table."""
+    names = results["subtasks"]
+    rows = [
+        [
+            row["model"],
+            *("" if score is None else f"{score:.2f}" for score in row["scores"] or [None] * len(names)),
+            f"{row['average']:.2f}",
+        ]
+        for row in results["rows"]
+    ]
+    return _markdown(["model", *names, "average"], rows)
+
+
+def heads(results: Results) -> list[str]:
+    """Readings of the safety head and projectors, side by side."""
+    titles = (
+        "model",
+        "reading, projector",
+        "type right",
+        "macro-F1",
+        "level right",
+        "risky flagged",
+        "safe flagged",
+        "parameters",
+    )
+    rows = []
+    for model, variants in results["models"].items():
+        for name, part in variants.items():
+            shares = (part["type"]["accuracy"], part["level"]["accuracy"], part["risky_flagged"], part["safe_flagged"])
+            kind, level, risky, safe = (_rate(share) for share in shares)
+            f1 = _number(part["type"]["macro_f1"])
+            rows.append([f"`{model}`", name, kind, f1, level, risky, safe, f"{part['parameters'] / 1000:.0f} k"])
+    about = (
+        f"Validation records, n = {results['n']}, % with 95 % Wilson intervals; trained on {results['train']} records by the classification "
+        "losses alone. A test bench for methods, never evidence about large models."
+    )
+    return [*_markdown(titles, rows), "", about]
+
+
+def safevlm_cost(results: Results) -> list[str]:
+    """What SafeVLM costs in a request and in training."""
+    titles = (
+        "model",
+        "batch",
+        "way",
+        "first token ÷ plain",
+        "further token ÷ plain",
+        "plain: first token, further token",
+    )
+    rows = []
+    for shape, found in results["shapes"].items():
+        for batch, ways in found["batches"].items():
+            base = ways["plain"]
+            for way in ("tokens", "tokens and head"):
+                ratios = [
+                    f"{ways[way][f'{what}_ratio']:.3f} [{ways[way][f'{what}_low']:.2f}, {ways[way][f'{what}_high']:.2f}]"
+                    for what in ("prefill", "decode")
+                ]
+                plain = f"{1000 * base['prefill_seconds']:.0f} ms, {1000 * base['decode_seconds']:.1f} ms"
+                size = f"{shape} ({found['parameters'] / 1e6:.0f} M + {found['safety_parameters'] / 1e6:.1f} M)"
+                rows.append([size, batch, way, *ratios, plain])
+    training = [
+        f"- training, `{shape}`, {name}, batch {part['batch']:.0f}: {part['seconds']:.2f} s a pass with its step, peak memory "
+        f"{part['peak_mib']:.0f} MiB (model loaded: {part['loaded_mib']:.0f} MiB)"
+        for shape, found in results["shapes"].items()
+        for name, part in found["training"].items()
+    ]
+    machine = results["machine"]
+    about = f"Medians over rounds in which the ways take turns, [smallest, largest]; {machine['device']}, {machine['threads']} thread(s)."
+    return [*_markdown(titles, rows), "", *training, "", about]
+
+
 VIEWS: dict[str, Callable[[Results], list[str]]] = {
     "short": short,
     "attack": attack,
@@ -242,6 +377,11 @@ VIEWS: dict[str, Callable[[Results], list[str]]] = {
     "variants": variants,
     "bench": bench,
     "separability": separability,
+    "head": head,
+    "impact": impact,
+    "heads": heads,
+    "rtvlm": rtvlm,
+    "safevlm_cost": safevlm_cost,
 }
 
 Column = tuple[str, dict[str, str]]

@@ -9,7 +9,7 @@ from sightguard import catalog
 from sightguard.errors import UnknownName, UsageError
 
 
-@pytest.mark.parametrize("kind", ["method", "baseline"])
+@pytest.mark.parametrize("kind", ["method", "trained", "baseline"])
 def test_every_entry_can_be_loaded_and_says_what_it_does(kind: catalog.Kind) -> None:
     for name, entry in catalog.known(kind).items():
         assert catalog.load(kind, name) is not None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,36 @@ SHAPE = {
     "batches": {"1": {"unguarded": WAY, "prefill": WAY, "prefill+decode": WAY}},
     "fit": {"ratio": 1.0, "low": 1.0, "high": 1.0, "seconds": 1.0},
 }
+
+
+SHARE = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}
+TYPES = {
+    "n": 10,
+    "accuracy": SHARE,
+    "macro_f1": 0.5,
+    "f1": {"fire": 0.5, "safe": None},
+    "support": {"fire": 10, "safe": 0},
+}
+HEAD = {"type": TYPES, "level": TYPES, "risky_flagged": SHARE, "safe_flagged": SHARE}
+DIFFERENCE = {"value": -0.01, "low": -0.02, "high": 0.0, "n": 10, "within_margin": True}
+TRAINING = {"stage1": {"seconds": 1.0, "peak_mib": 2.0, "loaded_mib": 1.0, "batch": 2}}
+OTHERS: dict[str, dict[str, Any]] = {
+    "heads": {"schema": 1, "n": 10, "train": 20, "models": {"pocket": {"pooled": {**HEAD, "parameters": 5}}}},
+    "rtvlm": {
+        "schema": 1, "subtasks": ["a", "b"],
+        "rows": [{"model": "x", "scores": [1.0, None], "average": 1.0}, {"model": "y", "scores": None, "average": 2.0}],
+    },
+    "safevlm_cost": {
+        "schema": 1, "machine": {"device": "x", "threads": 1},
+        "shapes": {
+            "pocket": {
+                "parameters": 1, "safety_parameters": 1, "training": TRAINING,
+                "batches": {"1": {"plain": WAY, "tokens": WAY, "tokens and head": WAY}},
+            }
+        },
+    },
+}  # fmt: skip
+"""Results of another kind than a demo's, by the view that shows them."""
 
 
 def results() -> dict[str, object]:
@@ -66,6 +97,8 @@ def results() -> dict[str, object]:
         "start": {"python": 0.01},
         "machine": {"device": "x", "threads": 1},
         "shapes": {"pocket": SHAPE},
+        "head": {"query": "pooled", "splits": {"test": {"what": "held-out combinations", "pixels": SHARE, **HEAD}}},
+        "impact": {"margin": 0.02, "conditions": {"vlm_guard": {"utility/benign_image": DIFFERENCE}}},
     }
 
 
@@ -94,7 +127,7 @@ def test_a_table_is_made_from_its_results_and_stays_as_it_is(folder: Path) -> No
 
 @pytest.mark.parametrize("view", render_docs.VIEWS)
 def test_every_view_is_a_whole_table(folder: Path, view: str) -> None:
-    write_json(folder / "results" / "a.json", results())
+    write_json(folder / "results" / "a.json", OTHERS.get(view) or results())
     rows = [line for line in render_docs.render(page(f" view={view}")).splitlines() if line.startswith("|")]
     assert len(rows) >= 3
     assert len({row.count("|") for row in rows}) == 1

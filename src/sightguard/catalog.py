@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from sightguard.errors import UnknownName, UsageError
 
-Kind = Literal["method", "baseline"]
+Kind = Literal["method", "trained", "baseline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,14 @@ METHODS: Mapping[str, Entry] = {
     ),
 }
 
+TRAINED: Mapping[str, Entry] = {
+    "safevlm": Entry(
+        "sightguard.safevlm.model:SafeVLM",
+        "Judges picture and question with a trained head, and answers by the operator's policy.",
+        "arXiv 2405.13581, 2411.11543",
+    ),
+}
+
 BASELINES: Mapping[str, Entry] = {
     "self_reminder": Entry(
         "sightguard.guards.prompts:SelfReminder",
@@ -49,8 +57,12 @@ BASELINES: Mapping[str, Entry] = {
     ),
 }
 
-_OWN: Mapping[Kind, Mapping[str, Entry]] = {"method": METHODS, "baseline": BASELINES}
-_GROUPS: Mapping[Kind, str] = {"method": "sightguard.methods", "baseline": "sightguard.baselines"}
+_OWN: Mapping[Kind, Mapping[str, Entry]] = {"method": METHODS, "trained": TRAINED, "baseline": BASELINES}
+_GROUPS: Mapping[Kind, str] = {
+    "method": "sightguard.methods",
+    "trained": "sightguard.trained",
+    "baseline": "sightguard.baselines",
+}
 
 
 def known(kind: Kind) -> dict[str, Entry]:

@@ -17,13 +17,15 @@ def weights(module: torch.nn.Module) -> dict[str, Array]:
 
 
 def silu(x: Array) -> Array:
-    return x / (1 + np.exp(-x))
+    out: Array = x / (1 + np.exp(-x))
+    return out
 
 
 def norm(grid: Array, scale: Array, shift: Array) -> Array:
     """LayerNorm over channels of `height x width x channels`."""
     mean = grid.mean(-1, keepdims=True)
-    return (grid - mean) / np.sqrt(grid.var(-1, keepdims=True) + 1e-6) * scale + shift
+    out: Array = (grid - mean) / np.sqrt(grid.var(-1, keepdims=True) + 1e-6) * scale + shift
+    return out
 
 
 def block(grid: Array, w: dict[str, Array]) -> Array:
@@ -45,7 +47,8 @@ def block(grid: Array, w: dict[str, Array]) -> Array:
     beside = grid
     if "shortcut.0.weight" in w:
         beside = norm(grid @ w["shortcut.0.weight"][:, :, 0, 0].T, w["shortcut.1.weight"], w["shortcut.1.bias"])
-    return silu(x + beside)
+    out: Array = silu(x + beside)
+    return out
 
 
 def stirred(module: torch.nn.Module) -> torch.nn.Module:

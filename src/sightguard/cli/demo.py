@@ -18,9 +18,9 @@ def demo(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Fit VLM-Guard, evaluate it beside its baselines on held-out prompts, write results.json and report.html (about 3 minutes)."""
+    """Fit VLM-Guard, evaluate it beside SafeVLM and baselines on held-out prompts, write results.json and report.html (about 3 minutes)."""
     from sightguard.demo.run import demo as run_demo
-    from sightguard.report.terminal import headline_table
+    from sightguard.report.terminal import head_table, headline_table
 
     with progress() as show:
         results = run_demo(model, out, seed=seed, n=n, progress=show)
@@ -28,6 +28,8 @@ def demo(
         print_json(results)
     else:
         print_rich(headline_table(results))
+        if (head := head_table(results)) is not None:
+            print_rich(head)
         say(f"report: {out / 'report.html'}   figures: {out / 'results.json'}")
     if crashed := _crashes(results):
         say(

@@ -9,8 +9,8 @@ from sightguard.cli.console import Json, print_json, print_table
 
 
 def methods(json: Json = False) -> None:
-    """List the methods and the baselines, with their papers."""
-    kinds: tuple[catalog.Kind, ...] = ("method", "baseline")
+    """List the methods, what has to be trained, and the baselines, with their papers."""
+    kinds: tuple[catalog.Kind, ...] = ("method", "trained", "baseline")
     entries = [(kind, name, entry) for kind in kinds for name, entry in catalog.known(kind).items()]
     if json:
         print_json([{"kind": kind, "name": name, **asdict(entry)} for kind, name, entry in entries])

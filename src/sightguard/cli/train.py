@@ -15,7 +15,8 @@ from sightguard.pocket.locate import FIGURES, NAMES
 if TYPE_CHECKING:
     from sightguard.safevlm.run import Data
 
-POCKET_RECORDS = {"train": 16000, "validation": 600}
+RISKY, CLEAN, LOOKED = 12000, 6000, 1000
+"""Records of the embedded models' own world: labelled ones, benign ones beside them, held-out ones."""
 
 
 def train(
@@ -42,6 +43,13 @@ def train(
     revision: Annotated[str | None, typer.Option("--revision", help="Commit of the hub repository.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed; default: the configuration's.")] = None,
+    max_false_refusal: Annotated[
+        float | None,
+        typer.Option(
+            "--max-false-refusal",
+            help="Set the policy's thresholds for this rate of flagged benign requests, and certify it.",
+        ),
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Write the weights in float16.")] = False,
     json: Json = False,
 ) -> None:
@@ -65,7 +73,18 @@ def train(
             vlm = replace(vlm, batch=64, max_new_tokens=24)
         show("load the model", 1, 1)
         judge = PocketJudge() if pocket else RefusalPhrases()
-        figures = run_training(vlm, given, out, recipe, judge, stage=stage, half=half, progress=show, warn=_warn)
+        figures = run_training(
+            vlm,
+            given,
+            out,
+            recipe,
+            judge,
+            stage=stage,
+            half=half,
+            max_false_refusal=max_false_refusal,
+            progress=show,
+            warn=_warn,
+        )
     if json:
         print_json(figures)
         return
@@ -90,8 +109,8 @@ def _data(
     rules = default_policy(kinds) if place is None else read_policy(place, kinds)
     kept = None if place is None else read_yaml(place)
     if data is None:
-        made = {name: risks.records(name, n, seed) for name, n in POCKET_RECORDS.items()}  # type: ignore[arg-type]
-        return Data(made["train"], made["validation"], kinds, rules, kept)
+        learnt = [*risks.records("train", RISKY, seed), *risks.clean(CLEAN, seed)]
+        return Data(learnt, risks.records("validation", LOOKED, seed), kinds, rules, kept)
     records = read_records(data, kinds)
     learnt, looked = (records, read_records(held_out, kinds)) if held_out is not None else split(records)
     return Data(learnt, looked, kinds, rules, kept)

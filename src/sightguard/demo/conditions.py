@@ -1,4 +1,4 @@
-"""Who answers in the demo: the model as it is, its text-only half, two prompt baselines, and VLM-Guard in two readings."""
+"""Who answers in the demo: the model as it is, its text-only half, two prompt baselines, VLM-Guard and SafeVLM."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sightguard.types import Generate
 
 if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
+    from sightguard.safevlm.model import SafeVLM
     from sightguard.steering.vlm_guard import VlmGuard
 
 UNDEFINED = (("text_only_model", "harm_in_picture"), ("text_only_model", "benign_image"))
@@ -22,13 +23,19 @@ UNDEFINED = (("text_only_model", "harm_in_picture"), ("text_only_model", "benign
 
 
 def conditions(
-    vlm: VLM, guards: Sequence[VlmGuard], *, memory: Memory | None = None, **options: Any
+    vlm: VLM,
+    guards: Sequence[VlmGuard],
+    safe: Sequence[SafeVLM] = (),
+    *,
+    memory: Memory | None = None,
+    **options: Any,
 ) -> dict[str, Generate]:
     """Return who answers, by the names of `results.json`.
 
     Args:
         vlm: the model; left as it is.
         guards: fitted VLM-Guards, named by their reading.
+        safe: trained SafeVLMs, named by their stage.
         memory: share text-only references between prompts; None gives each guard its own.
         options: for every call of `generate`.
     """
@@ -42,4 +49,6 @@ def conditions(
     }
     for guard in guards:
         found[guard.name] = partial(steer(vlm, guard, memory=memory).generate, **options)
+    for trained in safe:
+        found[trained.name] = partial(trained.generate, **options)
     return found

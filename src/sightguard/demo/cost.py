@@ -12,16 +12,18 @@ from sightguard.steering.memory import Memory
 
 if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
+    from sightguard.safevlm.model import SafeVLM
     from sightguard.steering.vlm_guard import VlmGuard
     from sightguard.types import Generate, Sample
 
-ROUNDS = 7
+ROUNDS = 5
 TOKENS = 41
 
 
 def cost(
     vlm: VLM,
     guards: Sequence[VlmGuard],
+    safe: Sequence[SafeVLM],
     samples: Sequence[Sample],
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -35,13 +37,14 @@ def cost(
     Args:
         vlm: the model.
         guards: fitted VLM-Guards.
+        safe: trained SafeVLMs.
         samples: one batch of prompts with pictures.
         progress: called with (rounds done, rounds in all).
     """
     memory, size = Memory(), len(samples)
-    first = conditions(vlm, guards, memory=memory, max_new_tokens=1, batch=size)
+    first = conditions(vlm, guards, safe, memory=memory, max_new_tokens=1, batch=size)
     # never stop early: every condition writes the same number of tokens
-    whole = conditions(vlm, guards, memory=memory, max_new_tokens=TOKENS, min_new_tokens=TOKENS, batch=size)
+    whole = conditions(vlm, guards, safe, memory=memory, max_new_tokens=TOKENS, min_new_tokens=TOKENS, batch=size)
     prefill: dict[str, list[float]] = {name: [] for name in first}
     decode: dict[str, list[float]] = {name: [] for name in first}
     for number in range(ROUNDS + 1):

@@ -16,7 +16,9 @@ from sightguard.demo.conditions import UNDEFINED, conditions
 from sightguard.demo.cost import cost
 from sightguard.demo.fit import Fitted, fit
 from sightguard.demo.fluency import perplexity
+from sightguard.demo.impact import impact
 from sightguard.demo.page import examples, figures
+from sightguard.demo.safety import head_table, shipped
 from sightguard.demo.states import read, separability
 from sightguard.errors import UsageError
 from sightguard.evaluate.names import HARMFUL_SETTINGS, OVER_REFUSAL_SETTINGS
@@ -33,6 +35,7 @@ from sightguard.steering.memory import Memory
 
 if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
+    from sightguard.safevlm.model import SafeVLM
     from sightguard.steering.choose import Choice
     from sightguard.types import Sample
 
@@ -78,7 +81,8 @@ def demo(model: str, out: Path, *, seed: int = 0, n: int = N, progress: Progress
         "max_new_tokens": MAX_NEW_TOKENS,
         "fingerprint": asdict(vlm.fingerprint),
     }
-    run = _answers(vlm, fitted, test, folder, about, show)
+    safe = shipped(vlm, model)
+    run = _answers(vlm, fitted, safe, test, folder, about, show)
     show("read states", 0, 1)
     states = read(vlm, fitted.text.guard, test["text_only"], test["benign_text"], test["blank_image"][0].images[0])
     show("read states", 1, 1)
@@ -87,8 +91,10 @@ def demo(model: str, out: Path, *, seed: int = 0, n: int = N, progress: Progress
         "model": model,
         "seed": seed,
         **summarise(run.rows),
+        "impact": impact(run.rows, seed=seed),
         "perplexity": _perplexity(vlm, run, test),
-        "cost": cost(vlm, fitted.guards, test["blank_image"][:16], progress=partial(show, "measure cost")),
+        "cost": cost(vlm, fitted.guards, safe, test["blank_image"][:16], progress=partial(show, "measure cost")),
+        "head": head_table(safe[-1], n, seed, progress=partial(show, "ask the safety head")) if safe else None,
         "separability": separability(fitted.text.guard, states),
         "fit": {**_chosen(fitted.text), "seconds": fit_seconds, "caption": _chosen(fitted.caption)},
         "choice": {choice.guard.name: _spent(choice) for choice in fitted.choices},
@@ -102,11 +108,17 @@ def demo(model: str, out: Path, *, seed: int = 0, n: int = N, progress: Progress
 
 
 def _answers(
-    vlm: VLM, fitted: Fitted, test: Mapping[str, Sequence[Sample]], folder: Path, about: dict[str, Any], show: Progress
+    vlm: VLM,
+    fitted: Fitted,
+    safe: Sequence[SafeVLM],
+    test: Mapping[str, Sequence[Sample]],
+    folder: Path,
+    about: dict[str, Any],
+    show: Progress,
 ) -> Run:
     """Let every condition answer the test split; goes on where an interrupted call of the same demo stopped."""
     return evaluate(
-        conditions(vlm, fitted.guards, memory=Memory()),
+        conditions(vlm, fitted.guards, safe, memory=Memory()),
         test,
         PocketJudge(),
         out=folder / "run",

@@ -28,6 +28,8 @@ CONDITIONS = {
     "goal_priority": "Goal Priority",
     "vlm_guard": "VLM-Guard",
     "vlm_guard_caption": "VLM-Guard (caption)",
+    "safevlm_stage1": "SafeVLM stage 1",
+    "safevlm": "SafeVLM",
 }
 
 SETTINGS = HARMFUL_SETTINGS | OVER_REFUSAL_SETTINGS | UTILITY_SETTINGS

@@ -21,11 +21,12 @@ from sightguard.data.records import Record
 from sightguard.data.taxonomy import Taxonomy
 from sightguard.errors import UsageError
 from sightguard.pocket.items import Item
+from sightguard.pocket.mixes import PictureMix, picture_item
 from sightguard.pocket.risk_draws import RISKS, SAFE, SCOPES, Labelled, Scope, form_of, labelled
 from sightguard.pocket.world import sample_of
 from sightguard.types import Message
 
-__all__ = ["SPLITS", "TAXONOMY", "RiskSplit", "records", "write"]
+__all__ = ["SPLITS", "TAXONOMY", "RiskSplit", "clean", "records", "write"]
 
 RiskSplit = Literal["train", "validation", "test", "fonts", "words"]
 SPLITS: tuple[RiskSplit, ...] = ("train", "validation", "test", "fonts", "words")
@@ -69,6 +70,29 @@ def records(split: RiskSplit, n: int, seed: int = 0) -> list[Record]:
             )
         seen.add(_identity(drawn.item))
         found.append(_record(drawn, split, scope, f"pocket/risks/{split}/{seed}/{i:05d}"))
+    return found
+
+
+def clean(n: int, seed: int = 0) -> list[Record]:
+    """Return `n` distinct benign records about pictures of all kinds, from training combinations: what keeps a model useful.
+
+    Example:
+        >>> from sightguard.pocket.risks import clean
+        >>> [(record.type, record.level) for record in clean(2)]
+        [(6, 0), (6, 0)]
+    """
+    draws = random.Random(f"clean|{seed}")
+    mix = PictureMix(prefixed=0.0)
+    seen: set[tuple[str, str, str]] = set()
+    found: list[Record] = []
+    while len(found) < n:
+        item = picture_item(draws, mix)
+        if _identity(item) in seen:
+            continue
+        seen.add(_identity(item))
+        found.append(
+            _record(Labelled(item, SAFE, 0), "train", SCOPES["train"], f"pocket/risks/clean/{seed}/{len(found):05d}")
+        )
     return found
 
 

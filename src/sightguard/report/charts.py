@@ -21,6 +21,7 @@ CONDITION_STYLES = (
     ("#1d6fb8", "P"),
     ("#c2410c", "X"),
     ("#1d2733", "^"),
+    ("#7a9e1f", "p"),
 )
 """Told apart by shape as well as by colour."""
 

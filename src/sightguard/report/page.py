@@ -20,6 +20,8 @@ TEST_BENCH = (
     "occurs. Its numbers are not evidence about large models."
 )
 
+DEFENSES = ("vlm_guard", "vlm_guard_caption", "safevlm_stage1", "safevlm")
+"""The project's own, which the summary speaks of."""
 _PICTURE_TYPES = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 
 
@@ -73,6 +75,7 @@ def _view(results: Mapping[str, Any], figures: Figures, examples: Sequence[Examp
         "headline": tables.headline(results),
         "behind": tables.behind(results),
         "by_kind": tables.by_kind(results),
+        "head": tables.head(results),
         "charts": _charts(results, figures),
         "figures": figures,
         "fit": list(_flat(results["fit"])),
@@ -102,14 +105,14 @@ def summary(results: Mapping[str, Any]) -> list[str]:
 
 def _sentence(name: str, what: str, rates: Mapping[str, Mapping[str, float] | None], behind: str) -> str:
     shares = {key: tables.rate(value) for key, value in rates.items() if value is not None}
-    guards = [key for key in ("vlm_guard", "vlm_guard_caption") if key in shares]
+    guards = [key for key in DEFENSES if key in shares]
     guarded = "".join(f", {shares[key].text}% ({shares[key].note}) with {label(key)}" for key in guards)
     return f"{name}: {shares['none'].text}% ({shares['none'].note}) {what} without a guard{guarded}.{behind}"
 
 
 def _broken(part: Mapping[str, Any]) -> str:
     """Say how many answers are neither the harm nor a refusal: a guard that only garbles is no success."""
-    names = [name for name in ("none", "vlm_guard", "vlm_guard_caption") if tables.broken(part, name)]
+    names = [name for name in ("none", *DEFENSES) if tables.broken(part, name)]
     told = ", ".join(f"{tables.broken(part, name)}% with {label(name)}" for name in names)
     return f" Broken answers, neither the harm nor a refusal: {told}." if told else ""
 

@@ -100,6 +100,38 @@ def by_kind(results: Mapping[str, Any]) -> Table:
     return Table(tuple(Column("", label(name)) for name in names), tuple(sections))
 
 
+def head(results: Mapping[str, Any]) -> Table | None:
+    """Return what the safety head knows on each held-out split, with a linear probe on raw pixels beside it; None without a head."""
+    told = results.get("head")
+    if not told:
+        return None
+    titles = (
+        "n",
+        "Type right, %",
+        "Macro-F1",
+        "Level right, %",
+        "Risky flagged, % ↑",
+        "Safe flagged, % ↓",
+        "Raw pixels, type, %",
+    )
+    rows = []
+    for part in told["splits"].values():
+        shares = (part["level"]["accuracy"], part["risky_flagged"], part["safe_flagged"], part["pixels"])
+        cells = (
+            Cell(str(part["type"]["n"])),
+            rate(part["type"]["accuracy"]),
+            Cell(number(part["type"]["macro_f1"])),
+            *(rate(share) for share in shares),
+        )
+        rows.append((part["what"], cells))
+    kinds = []
+    for name, count in told["splits"]["test"]["type"]["support"].items():
+        f1 = told["splits"]["test"]["type"]["f1"][name]
+        kinds.append((name, (Cell(str(count)), Cell(NOTHING), Cell(number(f1)), *[Cell(NOTHING)] * 4)))
+    sections = (Section(tuple(rows)), Section(tuple(kinds), "F1 by type", "held-out combinations"))
+    return Table(tuple(Column("", title) for title in titles), sections)
+
+
 def behind(results: Mapping[str, Any]) -> Table:
     """Return what stands behind attack success: strict rate, broken and undecided answers, guard errors, p."""
     titles = ("Attack success, %", "Strict, %", "Refused", "Broken", "Undecided", "Guard errors", "McNemar p")

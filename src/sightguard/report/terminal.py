@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sightguard.report.tables import headline
+from sightguard.report.tables import head, headline
 
 if TYPE_CHECKING:
     import rich.table
@@ -38,4 +38,22 @@ def headline_table(results: Mapping[str, Any]) -> rich.table.Table:
         cells = [row[number] for _, row in rows]
         texts = [f"{cell.text}\n[dim]{cell.note}[/dim]" if cell.note else cell.text for cell in cells]
         table.add_row(f"  {column.title}", "" if column.n is None else str(column.n), *texts)
+    return table
+
+
+def head_table(results: Mapping[str, Any]) -> rich.table.Table | None:
+    """Return what the safety head knows, split by split; None where the run has no head."""
+    import rich.box
+    import rich.table
+
+    source = head(results)
+    if source is None:
+        return None
+    table = rich.table.Table(
+        title=f"{results['model']}: the safety head on what it has not seen", box=rich.box.SIMPLE_HEAD
+    )
+    for title in ("", *(column.title for column in source.columns)):
+        table.add_column(title, justify="right" if title else "left")
+    for name, cells in source.sections[0].rows:
+        table.add_row(name, *(f"{cell.text}\n[dim]{cell.note}[/dim]" if cell.note else cell.text for cell in cells))
     return table

@@ -83,6 +83,8 @@ class Config:
     """Optimizer steps between two looks at the held-out data."""
     max_over_refusal: float = 0.05
     """Training stops where refusals of held-out benign requests exceed those of the plain model by more than this."""
+    patience: int = 1
+    """So many looks in a row must exceed it; the look at the end of a stage decides alone."""
     benign_checked: int = 64
     """So many of them are answered at each look."""
 
@@ -97,13 +99,16 @@ class Config:
 
 
 POCKET = Config(
-    modules=Modules(inner=96, side=6, depth=1, tokens=16),
-    stage1=Stage(epochs=3, batch=32, accumulate=1, warmup=40, learning_rate=2e-3),
-    stage2=Stage(epochs=0.6, batch=32, accumulate=1, warmup=40, learning_rate=1e-3),
+    modules=Modules(inner=96, side=6, tokens=16),
+    stage1=Stage(epochs=2.5, batch=32, accumulate=1, warmup=40, learning_rate=2e-3),
+    stage2=Stage(epochs=0.8, batch=32, accumulate=1, warmup=40, learning_rate=5e-4),
     lora=Lora(rank=8, alpha=16, dropout=0.05),
     seed=0,
     hint_share=0.5,
     attention="eager",
+    max_over_refusal=0.1,
+    patience=3,
+    benign_checked=128,
 )
 """For the embedded models: they are trained from scratch on few words, and follow a hint only if they have seen hints."""
 

@@ -96,7 +96,9 @@ class Learner(nn.Module):
         )
         parts = {"lm": language, "type": language.new_zeros(()), "level": language.new_zeros(())}
         if self.classifies:
-            types, levels = self.safety(self._pictures(given, seen), given.text, given.asked)
+            # in full precision, as when it judges: a small head loses much to a short mantissa
+            with torch.autocast(given.text.device.type, enabled=False):
+                types, levels = self.safety(self._pictures(given, seen), given.text.float(), given.asked)
             parts["type"] = functional.cross_entropy(types.float(), given.types)
             parts["level"] = functional.cross_entropy(levels.float(), given.levels)
         return {"loss": parts["lm"] + self.weight * (parts["type"] + parts["level"]), **parts}

@@ -29,6 +29,7 @@ from sightguard.safevlm.looks import HeldOut, fitted_temperatures, head_figures,
 from sightguard.safevlm.model import SafeVLM
 from sightguard.safevlm.modules import SafetyModules, Shape
 from sightguard.safevlm.policy import Policy
+from sightguard.safevlm.thresholds import calibrate
 from sightguard.safevlm.train import Training, stage_one, stage_two
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def train(
     *,
     stage: str = "both",
     half: bool = False,
+    max_false_refusal: float | None = None,
     progress: Callable[..., None] = lambda *_: None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def train(
         judge: says which answers are refusals, for the look at over-refusal.
         stage: "1", "2" (on a finished stage 1 in `out`) or "both".
         half: write the weights in float16.
+        max_false_refusal: set the policy's thresholds for this rate on the held-out benign records, and certify it.
         progress: called with (stage, done, total, loss).
         warn: called with what a user should know and need not stop for.
 
@@ -85,9 +88,9 @@ def train(
         raise UsageError(f"stage is one of {', '.join(STAGES)}; got {stage!r}")
     _check(data, warn)
     folder = output_folder(out, may_hold=FILES)
-    _open(folder, vlm, data, config)
+    _open(folder, vlm, data, config, max_false_refusal)
     held_out = HeldOut(data.held_out, judge, config.benign_checked)
-    run = _Run(vlm, data, config, folder, held_out, _accelerator(config, vlm), progress, half)
+    run = _Run(vlm, data, config, folder, held_out, _accelerator(config, vlm), progress, half, max_false_refusal)
     if stage in ("1", "both") and not run.has("stage1"):
         run.first()
     if stage in ("2", "both") and not run.has("stage2"):
@@ -107,6 +110,7 @@ class _Run:
     accelerator: Any
     progress: Callable[..., None]
     half: bool
+    max_false_refusal: float | None = None
 
     def has(self, stage: str) -> bool:
         return (self.folder / stage).exists() and stage in self.figures()["stages"]
@@ -120,7 +124,8 @@ class _Run:
         safe = SafeVLM(self.vlm, _fresh(self.vlm, self.data, self.config), self.data.taxonomy, self.data.policy)
         stage_one(self._training(safe))
         temperatures, calibration = fitted_temperatures(safe, self.held_out.records)
-        self._finish("stage1", replace(safe, temperatures=temperatures), {"calibration": calibration})
+        safe, certificate = self._certified(replace(safe, temperatures=temperatures))
+        self._finish("stage1", safe, {"calibration": calibration, "certificate": certificate})
 
     def second(self) -> None:
         """Train stage 2 on the stage 1 of this folder and write it."""
@@ -128,8 +133,16 @@ class _Run:
             raise UsageError(
                 f"stage 2 goes on from stage 1, and {self.folder} holds none that was finished. Train it first: --stage 1, or both."
             )
-        safe = load(self.folder / "stage1", self.vlm, policy=self.data.policy)
+        safe = load(self.folder / "stage1", self.vlm)
         self._finish("stage2", stage_two(self._training(safe)), {})
+
+    def _certified(self, safe: SafeVLM) -> tuple[SafeVLM, dict[str, Any] | None]:
+        """Set thresholds where a rate is promised."""
+        if self.max_false_refusal is None:
+            return safe, None
+        benign = [record.sample for record in self.held_out.records if record.type == safe.taxonomy.safe_type]
+        found, certificate = calibrate(safe, benign, max_false_refusal=self.max_false_refusal, seed=self.config.seed)
+        return found, certificate.as_json()
 
     def _training(self, safe: SafeVLM) -> Training:
         return Training(safe, self.data.train, self.held_out, self.config, self.folder, self.accelerator, self.progress)
@@ -179,7 +192,7 @@ def split(records: Sequence[Record], share: float = 0.1) -> tuple[list[Record], 
     return train, [record for record, held in zip(records, chosen, strict=True) if held]
 
 
-def _open(folder: Path, vlm: VLM, data: Data, config: Config) -> None:
+def _open(folder: Path, vlm: VLM, data: Data, config: Config, max_false_refusal: float | None) -> None:
     """Write what the run is, or check that the folder is of the same run."""
     about = {
         "schema": 1,
@@ -187,6 +200,7 @@ def _open(folder: Path, vlm: VLM, data: Data, config: Config) -> None:
         "model": vlm.fingerprint.as_json(),
         "config": config.as_json(),
         "digest": config.digest,
+        "max_false_refusal": max_false_refusal,
         "data": {"train": _digest(data.train), "held_out": _digest(data.held_out), "taxonomy": data.taxonomy.as_json()},
         "counts": {"train": len(data.train), "held_out": len(data.held_out)},
         "environment": {"python": platform.python_version(), "torch": torch.__version__},
@@ -196,7 +210,7 @@ def _open(folder: Path, vlm: VLM, data: Data, config: Config) -> None:
         write_json(path, about)
         return
     found = read_json(path)
-    other = [name for name in ("model", "digest", "data") if found.get(name) != about[name]]
+    other = [name for name in ("model", "digest", "data", "max_false_refusal") if found.get(name) != about[name]]
     if other:
         raise OutputError(
             f"{folder} holds a training with another {', '.join(other).replace('digest', 'configuration')}; it can only go on with the same. "

@@ -116,7 +116,7 @@ def _run(name: str, training: Training, stage: Stage, *, classifies: bool, learn
         log.add({"stage": name, "step": done, **parts})
         training.progress(name, done, steps, parts["loss"])
         if done % config.evaluate_every == 0 or done == steps:
-            _look(name, training, done, log)
+            _look(name, training, done, log, last=done == steps)
         if accelerator.is_main_process and done % config.save_every == 0 and done < steps:
             checkpoint.write(path, trained, optimizer, {"stage": name, "step": str(done)})
 
@@ -154,7 +154,7 @@ def _step(
     return sums
 
 
-def _look(name: str, training: Training, step: int, log: _Log) -> None:
+def _look(name: str, training: Training, step: int, log: _Log, *, last: bool) -> None:
     """Measure on held-out data, and stop a training that refuses what is benign."""
     safe, config = training.safe, training.config
     figures: dict[str, Any] = head_figures(
@@ -162,8 +162,8 @@ def _look(name: str, training: Training, step: int, log: _Log) -> None:
     )
     refusal = training.held_out.over_refusal(safe)
     log.add({"stage": name, "step": step, "held_out": {**figures, "over_refusal": refusal}})
-    excess = refusal["value"] - refusal["before"]
-    if excess > config.max_over_refusal:
+    exceeded = [look["value"] - look["before"] > config.max_over_refusal for look in log.refusals]
+    if exceeded[-1] and (last or (len(exceeded) >= config.patience and all(exceeded[-config.patience :]))):
         raise TrainingStopped(
             f"{name} stopped at step {step}: {refusal['value']:.1%} of {refusal['n']} held-out benign requests are refused, by the plain model "
             f"{refusal['before']:.1%}; at most {config.max_over_refusal:.1%} more is allowed (max_over_refusal). The data teach to refuse too much: "
@@ -205,19 +205,26 @@ class _Log:
 
     def __init__(self, path: Path, stage: str, start: int, *, main: bool) -> None:
         self.path, self.main = path, main
-        if not main:
-            return
+        self.refusals: list[dict[str, Any]] = []
+        """What each look of this stage found, those before a kill too."""
         kept = []
         for line in path.read_text().splitlines() if path.exists() else []:
             told = _line(line)
             if told is not None and (told["stage"] != stage or told["step"] <= start):
                 kept.append(line + "\n")
-        path.write_text("".join(kept))
+                self._remember(told, stage)
+        if main:
+            path.write_text("".join(kept))
 
     def add(self, entry: dict[str, Any]) -> None:
+        self._remember(entry, entry["stage"])
         if self.main:
             with self.path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
+
+    def _remember(self, entry: dict[str, Any], stage: str) -> None:
+        if entry["stage"] == stage and "held_out" in entry:
+            self.refusals.append(entry["held_out"]["over_refusal"])
 
 
 def _line(text: str) -> dict[str, Any] | None:
