@@ -73,6 +73,9 @@ class Config:
     """Of the two classification losses."""
     seed: int = 256
     precision: Precision = "bf16"
+    language_share: float = 1.0
+    """Share of stage 1's passes that take the language loss. It reaches the prompt tokens alone and the classification losses all the rest,
+    so this says how often each is trained, and not how they trade."""
     hint_share: float = 0.0
     """Share of risky records that are trained with the policy's hint in the prompt; the papers train without."""
     attention: str | None = None
@@ -100,10 +103,11 @@ class Config:
 
 POCKET = Config(
     modules=Modules(inner=96, side=6, tokens=16),
-    stage1=Stage(epochs=2.5, batch=32, accumulate=1, warmup=40, learning_rate=2e-3),
+    stage1=Stage(epochs=5, batch=32, accumulate=1, warmup=40, learning_rate=2e-3),
     stage2=Stage(epochs=0.8, batch=32, accumulate=1, warmup=40, learning_rate=5e-4),
     lora=Lora(rank=8, alpha=16, dropout=0.05),
     seed=0,
+    language_share=0.25,
     hint_share=0.5,
     attention="eager",
     max_over_refusal=0.1,

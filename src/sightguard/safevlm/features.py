@@ -134,7 +134,7 @@ def _square(tiles: Tensor) -> Tensor:
 def _features(vlm: VLM, pictures: list[Any]) -> list[Tensor]:
     inputs = _prepared(vlm, pictures)
     merge = int(getattr(vlm.processor.image_processor, "merge_size", None) or 1)
-    found = per_picture(_entered(vlm, inputs), len(pictures), inputs, merge=merge)
+    found = per_picture(entering(vlm, inputs), len(pictures), inputs, merge=merge)
     if found is not None:
         return found
     # pictures in different numbers of tiles: which tile belongs to which is told only by asking one by one
@@ -146,7 +146,9 @@ def _prepared(vlm: VLM, pictures: list[Any]) -> dict[str, Any]:
     return {name: vlm.place(value) for name, value in prepared.items()}
 
 
-def _entered(vlm: VLM, inputs: dict[str, Any]) -> Tensor:
+@torch.no_grad()
+def entering(vlm: VLM, inputs: dict[str, Any]) -> Tensor:
+    """Return what enters the model's projector for prepared pictures; the vision tower and the projector run, and nothing else."""
     model = unwrap(vlm.model)
     seen: list[Tensor] = []
     with alone(vlm.anatomy), hooked(vlm.anatomy.projector, before=captured(seen)):

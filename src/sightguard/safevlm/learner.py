@@ -13,7 +13,7 @@ from torch.nn import functional
 from sightguard.models.additions import extra_rows
 from sightguard.models.chat import answered
 from sightguard.models.hooks import hooked
-from sightguard.safevlm.features import captured, per_picture, picture_features, question
+from sightguard.safevlm.features import captured, entering, per_picture, picture_features, question
 
 if TYPE_CHECKING:
     from sightguard.data.records import Record
@@ -84,17 +84,17 @@ class Learner(nn.Module):
         self.classifies = classifies
         self.weight = weight
 
-    def forward(self, given: Lesson) -> dict[str, Tensor]:
-        """Return `loss` and its parts, `lm`, `type` and `level`; L = L_LM + weight * (L_type + L_level)."""
+    def forward(self, given: Lesson, *, speaks: bool = True) -> dict[str, Tensor]:
+        """Return `loss` and its parts, `lm`, `type` and `level`; L = L_LM + weight * (L_type + L_level).
+
+        Args:
+            given: the records.
+            speaks: whether the language loss is taken; without it no decoder runs.
+        """
         seen: list[Tensor] = []
-        anatomy = self.safe.vlm.anatomy
-        rows = self.safety.prompt_tokens
-        with extra_rows(anatomy, self.safe.first_id, rows), hooked(anatomy.projector, before=captured(seen)):
-            logits = self.model(**given.inputs, use_cache=False).logits
-        language = functional.cross_entropy(
-            logits[:, :-1].flatten(0, 1).float(), given.labels[:, 1:].flatten(), ignore_index=IGNORED
-        )
-        parts = {"lm": language, "type": language.new_zeros(()), "level": language.new_zeros(())}
+        # a term of zero, so that processes that exchange gradients find one for every weight
+        nothing = self.safety.prompt_tokens.sum() * 0.0
+        parts = {"lm": self._language(given, seen) if speaks else nothing, "type": nothing, "level": nothing}
         if self.classifies:
             # in full precision, as when it judges: a small head loses much to a short mantissa
             with torch.autocast(given.text.device.type, enabled=False):
@@ -103,11 +103,23 @@ class Learner(nn.Module):
             parts["level"] = functional.cross_entropy(levels.float(), given.levels)
         return {"loss": parts["lm"] + self.weight * (parts["type"] + parts["level"]), **parts}
 
+    def _language(self, given: Lesson, seen: list[Tensor]) -> Tensor:
+        """Return the language loss, and leave in `seen` what entered the model's projector."""
+        anatomy = self.safe.vlm.anatomy
+        rows = extra_rows(anatomy, self.safe.first_id, self.safety.prompt_tokens)
+        with rows, hooked(anatomy.projector, before=captured(seen)):
+            logits = self.model(**given.inputs, use_cache=False).logits
+        return functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1).float(), given.labels[:, 1:].flatten(), ignore_index=IGNORED
+        )
+
     def _pictures(self, given: Lesson, seen: list[Tensor]) -> list[list[Tensor]]:
-        """Take the vision features from the pass that was just made, where it tells which are whose."""
+        """Take the vision features from the pass that was just made, or from one of the tower alone, where it tells which are whose."""
         counts = [len(sample.images) for sample in given.samples]
         merge = int(getattr(self.safe.vlm.processor.image_processor, "merge_size", None) or 1)
-        found = per_picture(torch.cat(seen), sum(counts), given.inputs, merge=merge) if seen else None
+        pixels = {name: value for name, value in given.inputs.items() if name not in ("input_ids", "attention_mask")}
+        entered = torch.cat(seen) if seen else entering(self.safe.vlm, pixels)
+        found = per_picture(entered, sum(counts), given.inputs, merge=merge)
         if found is None:
             return picture_features(self.safe.vlm, given.samples)
         rest = iter(found)

@@ -149,9 +149,11 @@ class _Run:
 
     def _finish(self, stage: str, safe: SafeVLM, more: dict[str, Any]) -> None:
         """Write a finished stage: its weights, then its figures, which say that it is finished."""
+        if self.accelerator.is_main_process:
+            self._write(stage, safe, more)
         self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
-            return
+
+    def _write(self, stage: str, safe: SafeVLM, more: dict[str, Any]) -> None:
         records = self.held_out.records
         figures = {
             **head_figures(safe, records, head_logits(safe, records)),

@@ -109,7 +109,7 @@ def _run(name: str, training: Training, stage: Stage, *, classifies: bool, learn
             module.train()
         torch.manual_seed(_seed_of(config.seed, name, step))
         _set_rate(driven, stage, step, steps)
-        parts = _step(training, wrapped, driven, stage, order, step, trained.values())
+        parts = _step(name, training, wrapped, driven, stage, order, step, trained.values())
         for module in learning:
             module.eval()
         done = step + 1
@@ -122,6 +122,7 @@ def _run(name: str, training: Training, stage: Stage, *, classifies: bool, learn
 
 
 def _step(
+    name: str,
     training: Training,
     learner: nn.Module,
     optimizer: Any,
@@ -130,20 +131,30 @@ def _step(
     step: int,
     trained: Any,
 ) -> dict[str, float]:
-    """Make one step of the optimizer; return the mean of each part of the loss over this process's passes."""
+    """Make one step of the optimizer; return the mean of each part of the loss over the passes of all processes."""
     accelerator, config = training.accelerator, training.config
     size = stage.batch * accelerator.num_processes
     sums: dict[str, float] = {}
+    spoken = 0
     optimizer.zero_grad()
     for turn in range(stage.accumulate):
         at = (step * stage.accumulate + turn) * size + accelerator.process_index * stage.batch
         chosen = [_maybe_hinted(training, p, training.records[i]) for p, i in order.at(range(at, at + stage.batch))]
         last = turn == stage.accumulate - 1
         with _syncing(accelerator, learner, last):
-            parts = learner(lesson(training.safe, chosen))
+            speaks = name != "stage1" or _speaks(config, step * stage.accumulate + turn)
+            parts = learner(lesson(training.safe, chosen), speaks=speaks)
             accelerator.backward(parts["loss"] / stage.accumulate)
+        spoken += speaks
         for key, value in parts.items():
             sums[key] = sums.get(key, 0.0) + float(value.detach()) / stage.accumulate
+    if spoken:
+        sums["lm"] *= stage.accumulate / spoken
+    else:
+        del sums["lm"]  # it was not taken, which is no loss of zero
+    if accelerator.num_processes > 1:
+        means = accelerator.reduce(torch.tensor(list(sums.values()), device=accelerator.device), "mean")
+        sums = dict(zip(sums, means.tolist(), strict=True))
     if not all(math.isfinite(value) for value in sums.values()):
         raise TrainingStopped(
             f"the loss is not finite at step {step + 1} ({sums}); lower the learning rate, or train with precision 'no' or 'bf16' "
@@ -169,6 +180,11 @@ def _look(name: str, training: Training, step: int, log: _Log, *, last: bool) ->
             f"{refusal['before']:.1%}; at most {config.max_over_refusal:.1%} more is allowed (max_over_refusal). The data teach to refuse too much: "
             "add benign records, safe questions about risky things among them. Nothing was finished; log.jsonl shows how it came."
         )
+
+
+def _speaks(config: Config, turn: int) -> bool:
+    """Spread the passes that take the language loss evenly over all."""
+    return math.floor((turn + 1) * config.language_share) > math.floor(turn * config.language_share)
 
 
 def _maybe_hinted(training: Training, position: int, record: Record) -> Record:
