@@ -64,6 +64,19 @@ def test_the_three_together_are_small_and_hold_no_pickle() -> None:
     assert {path.suffix for path in files} <= {".json", ".safetensors", ".md", ".jinja"}
 
 
+def test_the_safety_modules_that_ship_are_small_and_of_the_recipe() -> None:
+    from sightguard.safevlm.config import POCKET as RECIPE
+
+    files = [path for name in NAMES for path in (folder(name) / "safevlm").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 3e6
+    for seed, name in enumerate(NAMES):
+        about = read_json(folder(name) / "safevlm" / "safevlm.json", schema=1)
+        assert about["adapter"]
+        assert (about["training"]["seed"], about["training"]["query"]) == (RECIPE.seed, "pooled"), seed
+        assert about["training"]["digest"] == RECIPE.digest
+        assert about["shape"]["tokens"] == RECIPE.modules.tokens
+
+
 @pytest.mark.parametrize(("seed", "name"), list(enumerate(NAMES)))
 def test_the_figures_are_of_the_frozen_recipe(seed: int, name: str) -> None:
     about = figures(name)

@@ -13,16 +13,16 @@ from sightguard.report.inputs import Example, Figures, Panel, TradeOff
 from sightguard.types import Outcome, Response, Sample, Verdict
 
 COMPLY = {
-    "text_only": (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-    "text_only_jailbreak": (0.01, 0.01, 0.0, 0.0, 0.0, 0.0),
-    "blank_image": (0.54, 0.0, 0.3, 0.4, 0.01, 0.01),
-    "jailbreak_blank_image": (0.6, 0.01, 0.35, 0.5, 0.02, 0.01),
-    "harm_in_picture": (0.86, None, 0.8, 0.8, 0.84, 0.16),
+    "text_only": (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    "text_only_jailbreak": (0.01, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    "blank_image": (0.54, 0.0, 0.3, 0.4, 0.01, 0.01, 0.1, 0.02),
+    "jailbreak_blank_image": (0.6, 0.01, 0.35, 0.5, 0.02, 0.01, 0.12, 0.03),
+    "harm_in_picture": (0.86, None, 0.8, 0.8, 0.84, 0.16, 0.4, 0.1),
 }
 REFUSE = {
-    "benign_text": (0.0, 0.0, 0.01, 0.0, 0.0, 0.0),
-    "benign_image": (0.0, None, 0.03, 0.01, 0.005, 0.01),
-    "safe_verb_harmful_object": (0.02, 0.02, 0.04, 0.03, 0.02, 0.03),
+    "benign_text": (0.0, 0.0, 0.01, 0.0, 0.0, 0.0, 0.0, 0.02),
+    "benign_image": (0.0, None, 0.03, 0.01, 0.005, 0.01, 0.0, 0.02),
+    "safe_verb_harmful_object": (0.02, 0.02, 0.04, 0.03, 0.02, 0.03, 0.02, 0.05),
 }
 KINDS = ("object", "verb", "intent")
 
@@ -37,6 +37,27 @@ def rows(n: int = 300, seed: int = 0) -> list[Row]:
     return made
 
 
+def head(name: str) -> dict[str, Any]:
+    """Return the figures of a safety head on one split."""
+    share = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 300}
+    support = {"violence": 150, "privacy": 0, "safe": 150}
+    part = {
+        "n": 300,
+        "accuracy": share,
+        "macro_f1": 0.66,
+        "f1": {"violence": 0.5, "privacy": None, "safe": 0.9},
+        "support": support,
+    }
+    return {
+        "what": f"held-out {name}",
+        "type": part,
+        "level": part,
+        "risky_flagged": share,
+        "safe_flagged": share,
+        "pixels": share,
+    }
+
+
 def results(n: int = 300) -> dict[str, Any]:
     """Return results with every part filled."""
     defined = [None if name == "text_only_model" else 1.0 for name in CONDITIONS]
@@ -49,6 +70,11 @@ def results(n: int = 300) -> dict[str, Any]:
         "cost": {
             name: one and {"prefill_ratio": 1.0 + 0.05 * i, "decode_ratio": 1.0 + 0.004 * i}
             for i, (name, one) in enumerate(zip(CONDITIONS, defined, strict=True))
+        },
+        "head": {
+            "query": "pooled",
+            "temperatures": [1.1, 0.9],
+            "splits": {name: head(name) for name in ("test", "fonts", "words")},
         },
         "separability": [
             {

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sightguard.types import Sample
 
 BATCH = 128
+Pair = tuple[tuple[int, ...], tuple[int, ...]]
+"""Token ids of a prompt, and of an answer."""
 
 
 @torch.no_grad()
@@ -29,20 +31,27 @@ def perplexity(vlm: VLM, samples: Sequence[Sample], answers: Mapping[str, Sequen
         answers: by condition, one per sample; empty answers are left out, and a condition with none gives None.
     """
     prompts = text_rows(vlm, samples)
-    found: dict[str, float | None] = {}
-    for name, texts in answers.items():
-        tails = (
-            [tuple(ids) for ids in vlm.processor.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
-            if texts
-            else []
-        )
-        pairs = [(prompt, tail) for prompt, tail in zip(prompts, tails, strict=True) if prompt and tail]
-        found[name] = _perplexity(vlm, pairs) if pairs else None
-    return found
+    asked = {name: _pairs(vlm, prompts, texts) for name, texts in answers.items()}
+    # most answers are given by several conditions: each is read once
+    losses = _losses(
+        vlm, sorted({pair for pairs in asked.values() for pair in pairs}, key=lambda pair: len(pair[0] + pair[1]))
+    )
+    return {
+        name: math.exp(float(torch.cat([losses[pair] for pair in pairs]).mean())) if pairs else None
+        for name, pairs in asked.items()
+    }
 
 
-def _perplexity(vlm: VLM, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> float:
-    losses: list[Tensor] = []
+def _pairs(vlm: VLM, prompts: Sequence[tuple[int, ...]], texts: Sequence[str]) -> list[Pair]:
+    if not texts:
+        return []
+    tails = [tuple(ids) for ids in vlm.processor.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+    return [(prompt, tail) for prompt, tail in zip(prompts, tails, strict=True) if prompt and tail]
+
+
+def _losses(vlm: VLM, pairs: Sequence[Pair]) -> dict[Pair, Tensor]:
+    """Return the loss of each token of each answer."""
+    losses: dict[Pair, Tensor] = {}
     for start in range(0, len(pairs), BATCH):
         chunk = pairs[start : start + BATCH]
         inputs = pad_rows([prompt + tail for prompt, tail in chunk], pad=vlm.pad, device=vlm.device)
@@ -51,5 +60,5 @@ def _perplexity(vlm: VLM, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]
             logits.flatten(0, 1), inputs["input_ids"][:, 1:].flatten(), reduction="none"
         )
         table = losses_of_tokens.view(len(chunk), -1)
-        losses += [row[-len(tail) :] for row, (_, tail) in zip(table, chunk, strict=True)]
-    return math.exp(float(torch.cat(losses).mean()))
+        losses |= {pair: row[-len(pair[1]) :] for row, pair in zip(table, chunk, strict=True)}
+    return losses

@@ -21,7 +21,7 @@ from sightguard.demo.page import examples, figures
 from sightguard.demo.safety import head_table, shipped
 from sightguard.demo.states import read, separability
 from sightguard.errors import UsageError
-from sightguard.evaluate.names import HARMFUL_SETTINGS, OVER_REFUSAL_SETTINGS
+from sightguard.evaluate.names import CONDITIONS, HARMFUL_SETTINGS, OVER_REFUSAL_SETTINGS
 from sightguard.evaluate.overlap import overlap
 from sightguard.evaluate.results import check_results
 from sightguard.evaluate.run import Run, evaluate
@@ -92,8 +92,10 @@ def demo(model: str, out: Path, *, seed: int = 0, n: int = N, progress: Progress
         "seed": seed,
         **summarise(run.rows),
         "impact": impact(run.rows, seed=seed),
-        "perplexity": _perplexity(vlm, run, test),
-        "cost": cost(vlm, fitted.guards, safe, test["blank_image"][:16], progress=partial(show, "measure cost")),
+        "perplexity": _by_condition(_perplexity(vlm, run, test)),
+        "cost": _by_condition(
+            cost(vlm, fitted.guards, safe, test["blank_image"][:16], progress=partial(show, "measure cost"))
+        ),
         "head": head_table(safe[-1], n, seed, progress=partial(show, "ask the safety head")) if safe else None,
         "separability": separability(fitted.text.guard, states),
         "fit": {**_chosen(fitted.text), "seconds": fit_seconds, "caption": _chosen(fitted.caption)},
@@ -146,6 +148,11 @@ def _write(
     write_report(plain, drawn, shown, out=folder / "report.html")
     save_results(folder, plain)
     return plain
+
+
+def _by_condition(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Say null of the conditions that were not run: a model that was built anew has no trained safety modules beside it."""
+    return {**dict.fromkeys(CONDITIONS), **found}
 
 
 def _overlap(test: Mapping[str, Sequence[Sample]], seen: Sequence[Sample]) -> dict[str, int]:

@@ -75,7 +75,7 @@ def _view(results: Mapping[str, Any], figures: Figures, examples: Sequence[Examp
         "headline": tables.headline(results),
         "behind": tables.behind(results),
         "by_kind": tables.by_kind(results),
-        "head": tables.head(results),
+        "safety_head": tables.head(results),
         "charts": _charts(results, figures),
         "figures": figures,
         "fit": list(_flat(results["fit"])),

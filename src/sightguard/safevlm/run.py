@@ -160,7 +160,12 @@ class _Run:
             "over_refusal": self.held_out.over_refusal(safe),
             **more,
         }
-        told = {"records": len(self.data.train), "seed": self.config.seed, "query": self.config.modules.query}
+        told = {
+            "records": len(self.data.train),
+            "seed": self.config.seed,
+            "query": self.config.modules.query,
+            "digest": self.config.digest,
+        }
         shutil.rmtree(self.folder / stage, ignore_errors=True)  # of a run that was killed between weights and figures
         save(
             safe,
