@@ -23,7 +23,7 @@ from sightguard.safevlm.learner import IGNORED, Learner, lesson
 from sightguard.safevlm.metrics import classification
 from sightguard.safevlm.model import SafeVLM
 from sightguard.safevlm.policy import default_policy
-from sightguard.safevlm.run import Data, split, train
+from sightguard.safevlm.run import Data, refuse_sharded, split, train
 from sightguard.safevlm.train import steps_of
 from sightguard.types import Response, Sample, Verdict
 from tests import tiny
@@ -302,3 +302,14 @@ def test_the_split_is_the_same_in_any_order() -> None:
     assert {r.sample.id for r in split(records[::-1])[1]} == {r.sample.id for r in looked}
     assert 5 < len(looked) < 40
     assert len(learnt) + len(looked) == 200
+
+
+def test_weights_that_are_shared_out_over_processes_are_refused() -> None:
+    from accelerate.utils import DistributedType
+
+    for kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        with pytest.raises(
+            UsageError, match="which shards the weights; this training holds them whole on every process"
+        ):
+            refuse_sharded(kind)
+    refuse_sharded(DistributedType.MULTI_GPU)

@@ -260,7 +260,20 @@ def _fresh(vlm: VLM, data: Data, config: Config) -> SafetyModules:
 def _accelerator(config: Config, vlm: VLM) -> Any:
     from accelerate import Accelerator
 
-    return Accelerator(mixed_precision=config.precision, cpu=vlm.device.type == "cpu")
+    found = Accelerator(mixed_precision=config.precision, cpu=vlm.device.type == "cpu")
+    refuse_sharded(found.distributed_type)
+    return found
+
+
+def refuse_sharded(kind: Any) -> None:
+    """Raise UsageError where accelerate is set up to share out the weights: a checkpoint of ours holds them whole."""
+    from accelerate.utils import DistributedType
+
+    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise UsageError(
+            f"accelerate is set up for {kind.value}, which shards the weights; this training holds them whole on every process. Use plain "
+            "data parallelism (torchrun, or `accelerate config` without FSDP and DeepSpeed)."
+        )
 
 
 def _summary(figures: Mapping[str, Any]) -> dict[str, Any]:
