@@ -279,12 +279,14 @@ def refuse_sharded(kind: Any) -> None:
 def _summary(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures that the card shows."""
     kind, level, refusal = figures["type"], figures["level"], figures["over_refusal"]
+    calibration = figures.get("calibration") or {}
     return {
         "held-out records": kind["n"],
         "accuracy by type": kind["accuracy"]["value"],
         "macro-F1 by type": kind["macro_f1"],
         "accuracy by level": level["accuracy"]["value"],
         "macro-F1 by level": level["macro_f1"],
+        **{f"calibration error ({when})": calibration[f"ece_{when}"] for when in ("before", "after") if calibration},
         "benign requests refused": refusal["value"],
         "benign requests refused by the plain model": refusal["before"],
         "benign requests asked": refusal["n"],
