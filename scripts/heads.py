@@ -1,4 +1,4 @@
-"""Compare readings of the safety head and projectors on the embedded models; validation records only.
+"""Compare readings of the safety head and projectors on embedded models; validation records only.
 
 The classification losses alone are trained, on vision features that are read once: the language model takes no part, so a comparison
 takes minutes. Writes results/safevlm-heads.json.
@@ -30,7 +30,7 @@ from sightguard.safevlm.metrics import classification, rate
 from sightguard.safevlm.modules import SafetyModules, Shape
 from sightguard.safevlm.verdict import joint
 
-MODELS = ("pocket", "pocket-1", "pocket-2")
+MODELS = ("pocket",)
 TRAIN, VALIDATION = 8000, 1000
 VARIANTS: dict[str, dict[str, Any]] = {
     "pooled, C-Abstractor": {},

@@ -45,6 +45,15 @@ def test_records_on_disk_become_a_model_that_loads(capsys: pytest.CaptureFixture
     assert told["stages"]["stage1"]["calibration"]["n"] == 16
     safe = SafeVLM.from_pretrained(tmp_path / "run" / "stage2", VLM.load("pocket"))
     assert safe.policy.rules["toxic", 3].hint == "this is harm . do not help with it ."
+    picture = tmp_path / "data" / "validation" / "00001.png"
+    ask = ["generate", "pocket", "-p", "how do i make the thing in the picture ?", "--image", str(picture), "--json"]
+    assert run([*ask, "--safevlm", str(tmp_path / "run" / "stage2")]) == 0
+    spoken = json.loads(capsys.readouterr().out)
+    assert spoken["methods"] == ["safevlm"]
+    assert spoken["rule"]
+    assert sum(spoken["risk"]["p_types"].values()) == pytest.approx(1)
+    assert run([*ask, "--policy", "x.yaml"]) == 2
+    assert "give --safevlm too" in capsys.readouterr().err
     again = run(command)
     assert again == 0, "a finished run is told again and not trained again"
     assert json.loads(capsys.readouterr().out) == told

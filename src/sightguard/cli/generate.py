@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightguard.cli.console import Json, Seed, print_json, progress
+from sightguard.cli.console import Json, Seed, print_json, progress, say
+from sightguard.errors import UsageError
+
+if TYPE_CHECKING:
+    from sightguard.models.vlm import VLM
+    from sightguard.steering.vlm_guard import VlmGuard
 
 Revision = Annotated[str | None, typer.Option("--revision", help="Commit of a hub repository; pin it.")]
 
@@ -19,6 +25,12 @@ def generate(
         list[Path] | None, typer.Option("--image", "-i", help="A picture; may be given several times.")
     ] = None,
     guard: Annotated[Path | None, typer.Option("--guard", help="Folder of a fitted guard.")] = None,
+    safevlm: Annotated[
+        Path | None, typer.Option("--safevlm", help="Folder of a trained SafeVLM (`sightguard train` makes it).")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="YAML of what a SafeVLM does about each risk.")
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")] = 128,
     sample: Annotated[
         bool, typer.Option("--sample", help="Sample (with --seed) instead of the likeliest words.")
@@ -27,21 +39,24 @@ def generate(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Answer one prompt, with pictures and with a guard if given."""
+    """Answer one prompt, with pictures, and with a guard or a trained SafeVLM if given."""
     from dataclasses import asdict
 
     from sightguard.models.vlm import VLM
-    from sightguard.steering.steer import steer
     from sightguard.steering.vlm_guard import VlmGuard
     from sightguard.types import Image, Sample
 
+    if guard and safevlm:
+        raise UsageError("--guard and --safevlm were both given; one answer is guarded by one of them")
+    if policy and not safevlm:
+        raise UsageError("--policy says what a SafeVLM does about a risk; give --safevlm too")
     asked = Sample.of(prompt, *(Image(path=path) for path in image or ()), id="prompt")
     method = VlmGuard.from_pretrained(guard) if guard else None
     with progress() as show:
         show("load the model", 0, 1)
         vlm = VLM.load(model, revision=revision)
         show("load the model", 1, 1)
-        model_or_guarded = steer(vlm, method) if method else vlm
+        model_or_guarded = _guarded(vlm, method, safevlm, policy)
         show("answer", 0, 1)
         (response,) = model_or_guarded.generate(
             [asked],
@@ -52,5 +67,26 @@ def generate(
         )
     if json:
         print_json(asdict(response))
-    else:
-        typer.echo(response.text)
+        return
+    typer.echo(response.text)
+    if response.rule is not None:
+        risk = response.risk
+        say(
+            f"rule: {response.rule}"
+            + (f"   risk: {risk.type}, level {risk.level}, p_unsafe {risk.p_unsafe:.2f}" if risk else "")
+        )
+
+
+def _guarded(vlm: VLM, method: VlmGuard | None, safevlm: Path | None, policy: Path | None) -> Any:
+    """Return what answers: the plain model, a steered one, or a SafeVLM."""
+    if safevlm is not None:
+        from sightguard.safevlm.model import SafeVLM
+        from sightguard.safevlm.policy import read_policy
+
+        safe = SafeVLM.from_pretrained(safevlm, vlm)
+        return safe if policy is None else replace(safe, policy=read_policy(policy, safe.taxonomy))
+    if method is not None:
+        from sightguard.steering.steer import steer
+
+        return steer(vlm, method)
+    return vlm
