@@ -90,6 +90,16 @@ def test_a_prompt_without_a_picture_holds_no_tokens_and_is_answered_as_by_the_pl
     assert safe.speaking.encode(words).rows == safe.vlm.encode(words).rows
 
 
+def test_the_adapter_leaves_requests_without_a_picture_to_the_plain_model() -> None:
+    safe = made.safe(hints=False, tokens=False)
+    changed = replace(safe, adapter=adapter(safe))
+    plain, found = safe.vlm(tiny.samples()), changed(tiny.samples())
+    differing = [a.text != b.text for a, b in zip(plain, found, strict=True)]
+    pictured = [bool(sample.images) for sample in tiny.samples()]
+    assert any(differing)
+    assert not any(d for d, seen in zip(differing, pictured, strict=True) if not seen)
+
+
 def test_first_is_constant_in_the_text_of_real_requests_and_pooled_is_not() -> None:
     asked = [
         Sample.of(text, tiny.picture(3)) for text in ("how do i find the bread ?", "what ?", "burn the boat now .")

@@ -7,10 +7,10 @@
 
 For a request with a picture: vision tower -> safety projector -> safety head gives a verdict; the policy turns it into a rule, whose hint
 stands behind the question; the model answers, with safety tokens before each picture and, after stage 2, with a LoRA adapter.
-A request without a picture has no tokens and no verdict, and its rule is "no picture".
+A request without a picture has no tokens and no verdict, the plain model answers it, and its rule is "no picture".
 
 Differences from the released code: the verdict is a joint probability over pairs that go together, with calibrated temperatures, in place
-of two argmaxes; `query="pooled"` is offered beside the released reading; the head sees several pictures and tiles; hints and policy are ours.
+of two argmaxes; the adapter acts where there is a picture only; `query="pooled"` is offered beside the released reading; the head sees several pictures and tiles; hints and policy are ours.
 """
 
 from __future__ import annotations
@@ -155,12 +155,22 @@ class SafeVLM:
         seen = self.risks(samples, batch=batch) if self.hints else [None] * len(samples)
         rules = [NO_PICTURE if risk is None else self.policy.decide(risk) for risk in seen]
         asked = [self.policy.hinted(sample, rule) for sample, rule in zip(samples, rules, strict=True)]
-        speaker = self.speaking if self.tokens else self.vlm
-        answers = speaker.generate(asked, batch=batch, progress=progress, around=self._around, **options)
+        answers = self._answers(asked, batch=batch, progress=progress, **options)
         return [
             replace(answer, risk=risk, rule=rule.name if self.hints else None, methods=(*answer.methods, self.name))
             for answer, risk, rule in zip(answers, seen, rules, strict=True)
         ]
+
+    def _answers(self, asked: Sequence[Sample], **options: Any) -> list[Response]:
+        """Let the model answer: with what was added to it where there is a picture, and as it is where there is none."""
+        speaker = self.speaking if self.tokens else self.vlm
+        whole = self.adapter is None
+        rest = [i for i, sample in enumerate(asked) if whole or sample.images]
+        plain = [i for i, sample in enumerate(asked) if not (whole or sample.images)]
+        answers = speaker.generate([asked[i] for i in rest], around=self._around, **options) if rest else []
+        answers += self.vlm.generate([asked[i] for i in plain], **options) if plain else []
+        by_place = dict(zip([*rest, *plain], answers, strict=True))
+        return [by_place[i] for i in range(len(asked))]
 
     @contextmanager
     def on(self) -> Iterator[None]:
