@@ -10,7 +10,8 @@ stands behind the question; the model answers, with safety tokens before each pi
 A request without a picture has no tokens and no verdict, the plain model answers it, and its rule is "no picture".
 
 Differences from the released code: the verdict is a joint probability over pairs that go together, with calibrated temperatures, in place
-of two argmaxes; the adapter acts where there is a picture only; `query="pooled"` is offered beside the released reading; the head sees several pictures and tiles; hints and policy are ours.
+of two argmaxes; the adapter acts where there is a picture only; `query="pooled"` is offered beside the released reading; the head sees
+several pictures and tiles; hints and policy are ours.
 """
 
 from __future__ import annotations
