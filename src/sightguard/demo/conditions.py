@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sightguard.evaluate.rows import digest
 from sightguard.guards.prompts import GoalPriority, SelfReminder
 from sightguard.guards.text_only import TextOnly
 from sightguard.pocket import world
 from sightguard.steering.memory import Memory
 from sightguard.steering.steer import steer
-from sightguard.types import Generate
+from sightguard.types import Generate, Response, Sample
 
 if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
@@ -28,6 +29,7 @@ def conditions(
     safe: Sequence[SafeVLM] = (),
     *,
     memory: Memory | None = None,
+    once: bool = False,
     **options: Any,
 ) -> dict[str, Generate]:
     """Return who answers, by the names of `results.json`.
@@ -37,9 +39,11 @@ def conditions(
         guards: fitted VLM-Guards, named by their reading.
         safe: trained SafeVLMs, named by their stage.
         memory: share text-only references between prompts; None gives each guard its own.
+        once: let the undefended model answer each prompt once: with pictures removed, settings ask the same. For rates, not for timing.
         options: for every call of `generate`.
     """
     plain: Generate = partial(vlm.generate, **options)
+    plain = _Once(plain) if once else plain
     before, after = world.SELF_REMINDER
     found: dict[str, Generate] = {
         "none": plain,
@@ -52,3 +56,18 @@ def conditions(
     for trained in safe:
         found[trained.name] = partial(trained.generate, **options)
     return found
+
+
+class _Once:
+    """A `Generate` that asks another one each distinct prompt a single time; right where answers are greedy."""
+
+    def __init__(self, generate: Generate) -> None:
+        self._generate = generate
+        self._known: dict[str, Response] = {}
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Response]:
+        keys = [digest(sample) for sample in samples]
+        fresh = {key: sample for key, sample in zip(keys, samples, strict=True) if key not in self._known}
+        if fresh:
+            self._known.update(zip(fresh, self._generate(list(fresh.values())), strict=True))
+        return [self._known[key] for key in keys]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sightguard.steering.vlm_guard import VlmGuard
     from sightguard.types import Generate, Sample
 
-ROUNDS = 5
-TOKENS = 41
+ROUNDS = 4
+TOKENS = 25
 
 
 def cost(

@@ -120,7 +120,7 @@ def _answers(
 ) -> Run:
     """Let every condition answer the test split; goes on where an interrupted call of the same demo stopped."""
     return evaluate(
-        conditions(vlm, fitted.guards, safe, memory=Memory()),
+        conditions(vlm, fitted.guards, safe, memory=Memory(), once=True),
         test,
         PocketJudge(),
         out=folder / "run",
