@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
 from sightguard.errors import ModelError, NoVision, UnknownName, UsageError
+from sightguard.models.load import _device
 from sightguard.models.vlm import VLM
 from tests import tiny
 
@@ -185,3 +186,11 @@ def test_an_unknown_dtype_is_refused(folder: Path, dtype: str) -> None:
 def test_a_device_that_is_not_there_is_refused(folder: Path, device: str) -> None:
     with pytest.raises(UsageError, match=f"no device '{device}'"):
         VLM.load(folder, device=device)
+
+
+def test_each_process_of_several_takes_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert str(_device(None)) == "cuda"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert str(_device(None)) == "cuda:3"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ from sightguard.safevlm.learner import IGNORED, Learner, lesson
 from sightguard.safevlm.metrics import classification
 from sightguard.safevlm.model import SafeVLM
 from sightguard.safevlm.policy import default_policy
-from sightguard.safevlm.run import Data, refuse_sharded, split, train
+from sightguard.safevlm.run import Data, split, train
+from sightguard.safevlm.sharding import check_sharding
 from sightguard.safevlm.train import steps_of
 from sightguard.types import Response, Sample, Verdict
 from tests import tiny
@@ -304,12 +306,19 @@ def test_the_split_is_the_same_in_any_order() -> None:
     assert len(learnt) + len(looked) == 200
 
 
-def test_weights_that_are_shared_out_over_processes_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("kind", "second", "stage", "message"),
+    [
+        ("DEEPSPEED", False, "1", "set up for DEEPSPEED, which this training cannot work with; use FSDP 2"),
+        ("MEGATRON_LM", False, "1", "set up for MEGATRON_LM"),
+        ("FSDP", False, "1", "cannot answer while it is trained; set fsdp_version: 2"),
+        ("FSDP", True, "both", "run with --stage 1, then with --stage 2"),
+    ],
+)
+def test_a_way_of_sharding_that_cannot_work_is_refused(kind: str, second: bool, stage: str, message: str) -> None:
     from accelerate.utils import DistributedType
 
-    for kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        with pytest.raises(
-            UsageError, match="which shards the weights; this training holds them whole on every process"
-        ):
-            refuse_sharded(kind)
-    refuse_sharded(DistributedType.MULTI_GPU)
+    with pytest.raises(UsageError, match=message):
+        check_sharding(SimpleNamespace(distributed_type=DistributedType[kind], is_fsdp2=second), stage)
+    check_sharding(SimpleNamespace(distributed_type=DistributedType.FSDP, is_fsdp2=True), "1")
+    check_sharding(SimpleNamespace(distributed_type=DistributedType.MULTI_GPU, is_fsdp2=False), "both")

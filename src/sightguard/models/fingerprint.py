@@ -9,6 +9,7 @@ import torch
 
 from sightguard.artifacts import Fingerprint
 from sightguard.models.anatomy import unwrap
+from sightguard.models.sharded import whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +40,7 @@ def weights_digest(decoder: nn.Module) -> str:
     """Return a sha256 over evenly spaced values of every decoder parameter, rounded to bfloat16: the same in float32 and in bfloat16."""
     digest = hashlib.sha256()
     for name, parameter in decoder.named_parameters():
-        flat = parameter.detach().flatten()
+        flat = whole(parameter.detach()).flatten()
         # whole numbers: a float32 step would overshoot the end of a large embedding
         count = min(SAMPLED, flat.numel())
         picks = torch.arange(count, device=flat.device) * (flat.numel() - 1) // max(count - 1, 1)

@@ -144,7 +144,10 @@ def _device(device: str | None) -> torch.device:
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise UsageError(f"no device {device!r}: {_first_line(error)}") from error
     accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator if accelerator is not None else torch.device("cpu")
+    if accelerator is None:
+        return torch.device("cpu")
+    own = os.environ.get("LOCAL_RANK")  # set by torchrun: each process has a device of its own
+    return accelerator if own is None else torch.device(accelerator.type, int(own))
 
 
 def _dtype(dtype: str, device: torch.device) -> torch.dtype | str:

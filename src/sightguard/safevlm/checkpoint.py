@@ -12,16 +12,32 @@ from torch import Tensor
 
 from sightguard.artifacts import read_tensors, write_tensors
 from sightguard.errors import ArtifactError
+from sightguard.models.sharded import like, whole
 
 
 def write(
-    path: Path, trained: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, about: Mapping[str, str]
+    path: Path,
+    trained: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    about: Mapping[str, str],
+    *,
+    writes: bool = True,
 ) -> None:
-    """Write the state of a stage; the file appears whole, by rename."""
-    tensors = {f"trained.{name}": tensor.detach().float().cpu().numpy() for name, tensor in trained.items()}
+    """Write the state of a stage; the file appears whole, by rename.
+
+    Args:
+        path: the file.
+        trained: what is trained, by name. Where it is sharded, every process has to call this.
+        optimizer: whose moments are kept.
+        about: what the checkpoint says of itself.
+        writes: whether this process is the one that writes.
+    """
+    tensors = {f"trained.{name}": whole(tensor.detach()).float().cpu().numpy() for name, tensor in trained.items()}
     for i, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{i}.{name}": torch.as_tensor(value).cpu().numpy() for name, value in moments.items()}
-    write_tensors(path, tensors, metadata=about)
+        for name, value in moments.items():
+            tensors[f"optimizer.{i}.{name}"] = whole(torch.as_tensor(value)).cpu().numpy()
+    if writes:
+        write_tensors(path, tensors, metadata=about)
 
 
 def about(path: Path) -> dict[str, str]:
@@ -51,11 +67,12 @@ def read(path: Path, trained: Mapping[str, Tensor], optimizer: torch.optim.Optim
         )
     with torch.no_grad():
         for name, tensor in trained.items():
-            tensor.copy_(tensors[f"trained.{name}"])
+            tensor.copy_(like(tensors[f"trained.{name}"], tensor))
     moments: dict[int, dict[str, Any]] = {}
+    learnt = list(trained.values())
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, i, key = name.split(".")
-            moments.setdefault(int(i), {})[key] = tensor
+            moments.setdefault(int(i), {})[key] = like(tensor, learnt[int(i)]) if key != "step" else tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})

@@ -14,6 +14,7 @@ from sightguard.models.additions import extra_rows
 from sightguard.models.chat import answered
 from sightguard.models.hooks import hooked
 from sightguard.safevlm.features import captured, entering, per_picture, picture_features, question
+from sightguard.safevlm.sharding import units
 
 if TYPE_CHECKING:
     from sightguard.data.records import Record
@@ -83,6 +84,7 @@ class Learner(nn.Module):
         self.safe = safe
         self.classifies = classifies
         self.weight = weight
+        self._no_split_modules = units(self.model)
 
     def forward(self, given: Lesson, *, speaks: bool = True) -> dict[str, Tensor]:
         """Return `loss` and its parts, `lm`, `type` and `level`; L = L_LM + weight * (L_type + L_level).

@@ -11,6 +11,7 @@ from torch import nn
 from sightguard.errors import ModelError
 from sightguard.models.additions import Adapter
 from sightguard.models.anatomy import unwrap
+from sightguard.models.sharded import whole
 
 if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
@@ -65,7 +66,10 @@ def adapter_of(model: Any, sizes: Lora) -> Adapter:
     """Return what a peft model has learnt."""
     from peft import get_peft_model_state_dict
 
-    tensors = {name: tensor.detach().float().cpu().clone() for name, tensor in get_peft_model_state_dict(model).items()}
+    learnt = get_peft_model_state_dict(model).items()
+    tensors = {name: whole(tensor.detach()).float().cpu().clone() for name, tensor in learnt}
     paths = sorted({name.removeprefix(_PREFIX).rsplit(".lora_", 1)[0] for name in tensors})
-    layers = {path: tuple(tensors[f"{_PREFIX}{path}.lora_{side}.weight"] for side in "AB") for path in paths}
+    layers = {
+        path: (tensors[f"{_PREFIX}{path}.lora_A.weight"], tensors[f"{_PREFIX}{path}.lora_B.weight"]) for path in paths
+    }
     return Adapter(layers, scale=sizes.alpha / sizes.rank)

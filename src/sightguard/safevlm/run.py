@@ -29,6 +29,7 @@ from sightguard.safevlm.looks import HeldOut, fitted_temperatures, head_figures,
 from sightguard.safevlm.model import SafeVLM
 from sightguard.safevlm.modules import SafetyModules, Shape
 from sightguard.safevlm.policy import Policy
+from sightguard.safevlm.sharding import check_sharding
 from sightguard.safevlm.thresholds import calibrate
 from sightguard.safevlm.train import Training, stage_one, stage_two
 
@@ -87,10 +88,12 @@ def train(
     if stage not in STAGES:
         raise UsageError(f"stage is one of {', '.join(STAGES)}; got {stage!r}")
     _check(data, warn)
+    accelerator = _accelerator(config, vlm)
+    check_sharding(accelerator, stage)
     folder = output_folder(out, may_hold=FILES)
     _open(folder, vlm, data, config, max_false_refusal)
     held_out = HeldOut(data.held_out, judge, config.benign_checked)
-    run = _Run(vlm, data, config, folder, held_out, _accelerator(config, vlm), progress, half, max_false_refusal)
+    run = _Run(vlm, data, config, folder, held_out, accelerator, progress, half, max_false_refusal)
     if stage in ("1", "both") and not run.has("stage1"):
         run.first()
     if stage in ("2", "both") and not run.has("stage2"):
@@ -122,7 +125,7 @@ class _Run:
     def first(self) -> None:
         """Train stage 1 and write it."""
         safe = SafeVLM(self.vlm, _fresh(self.vlm, self.data, self.config), self.data.taxonomy, self.data.policy)
-        stage_one(self._training(safe))
+        safe = stage_one(self._training(safe))
         temperatures, calibration = fitted_temperatures(safe, self.held_out.records)
         safe, certificate = self._certified(replace(safe, temperatures=temperatures))
         self._finish("stage1", safe, {"calibration": calibration, "certificate": certificate})
@@ -148,18 +151,19 @@ class _Run:
         return Training(safe, self.data.train, self.held_out, self.config, self.folder, self.accelerator, self.progress)
 
     def _finish(self, stage: str, safe: SafeVLM, more: dict[str, Any]) -> None:
-        """Write a finished stage: its weights, then its figures, which say that it is finished."""
-        if self.accelerator.is_main_process:
-            self._write(stage, safe, more)
-        self.accelerator.wait_for_everyone()
-
-    def _write(self, stage: str, safe: SafeVLM, more: dict[str, Any]) -> None:
+        """Measure a finished stage, on every process since weights may be sharded, and write it on one."""
         records = self.held_out.records
         figures = {
             **head_figures(safe, records, head_logits(safe, records)),
             "over_refusal": self.held_out.over_refusal(safe),
             **more,
         }
+        if self.accelerator.is_main_process:
+            self._write(stage, safe, figures)
+        self.accelerator.wait_for_everyone()
+
+    def _write(self, stage: str, safe: SafeVLM, figures: dict[str, Any]) -> None:
+        """Write the weights of a stage, then its figures, which say that it is finished."""
         told = {
             "records": len(self.data.train),
             "seed": self.config.seed,
@@ -260,20 +264,7 @@ def _fresh(vlm: VLM, data: Data, config: Config) -> SafetyModules:
 def _accelerator(config: Config, vlm: VLM) -> Any:
     from accelerate import Accelerator
 
-    found = Accelerator(mixed_precision=config.precision, cpu=vlm.device.type == "cpu")
-    refuse_sharded(found.distributed_type)
-    return found
-
-
-def refuse_sharded(kind: Any) -> None:
-    """Raise UsageError where accelerate is set up to share out the weights: a checkpoint of ours holds them whole."""
-    from accelerate.utils import DistributedType
-
-    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
-        raise UsageError(
-            f"accelerate is set up for {kind.value}, which shards the weights; this training holds them whole on every process. Use plain "
-            "data parallelism (torchrun, or `accelerate config` without FSDP and DeepSpeed)."
-        )
+    return Accelerator(mixed_precision=config.precision, cpu=vlm.device.type == "cpu")
 
 
 def _summary(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from sightguard.safevlm.config import Config, Stage
 from sightguard.safevlm.learner import Learner, lesson
 from sightguard.safevlm.looks import HeldOut, head_figures, head_logits
 from sightguard.safevlm.lora import adapter_of, lora
+from sightguard.safevlm.sharding import gather, together
 
 if TYPE_CHECKING:
     from sightguard.data.records import Record
@@ -63,14 +64,17 @@ class Training:
     progress: Progress
 
 
-def stage_one(training: Training) -> None:
-    """Train the safety modules in place."""
+def stage_one(training: Training) -> SafeVLM:
+    """Train the safety modules in place, and return the SafeVLM with them in one piece."""
     safe = training.safe
     model = safe.vlm.model
     with _frozen(model), _attending(model, training.config.attention):
         safe.modules.requires_grad_(True)
-        _run("stage1", training, training.config.stage1, classifies=True, learning=[safe.modules])
+        learner = _run("stage1", training, training.config.stage1, classifies=True, learning=[safe.modules])
         safe.modules.requires_grad_(False)
+        done = replace(safe, modules=together(safe.modules))
+        gather(learner)  # reading weights shards them again
+        return done
 
 
 def stage_two(training: Training) -> SafeVLM:
@@ -80,8 +84,10 @@ def stage_two(training: Training) -> SafeVLM:
     attending = _attending(plain, training.config.attention)
     with _frozen(plain), attending, _seeded(training.config.seed), lora(safe.vlm, sizes) as model:
         safe.modules.requires_grad_(False)
-        _run("stage2", training, training.config.stage2, classifies=False, learning=_dropouts(model))
-        return replace(safe, adapter=adapter_of(model, sizes))
+        learner = _run("stage2", training, training.config.stage2, classifies=False, learning=_dropouts(model))
+        done = replace(safe, modules=together(safe.modules), adapter=adapter_of(model, sizes))
+        gather(learner)
+        return done
 
 
 def steps_of(stage: Stage, records: int, processes: int = 1) -> int:
@@ -89,20 +95,21 @@ def steps_of(stage: Stage, records: int, processes: int = 1) -> int:
     return max(1, math.ceil(stage.epochs * records / (stage.batch * stage.accumulate * processes)))
 
 
-def _run(name: str, training: Training, stage: Stage, *, classifies: bool, learning: Sequence[nn.Module]) -> None:
+def _run(name: str, training: Training, stage: Stage, *, classifies: bool, learning: Sequence[nn.Module]) -> Learner:
     safe, config, accelerator = training.safe, training.config, training.accelerator
     learner = Learner(safe, classifies=classifies, weight=config.weight)
-    trained = {key: p for key, p in learner.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(trained.values(), lr=stage.learning_rate, weight_decay=0.0)
+    learnt = [p for p in learner.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learnt, lr=stage.learning_rate, weight_decay=0.0)
     steps = steps_of(stage, len(training.records), accelerator.num_processes)
     path = training.folder / "checkpoint.safetensors"
+    wrapped, driven = accelerator.prepare(learner, optimizer)
+    trained = {key: p for key, p in learner.named_parameters() if p.requires_grad}  # sharding makes new ones
     told = checkpoint.about(path)
     start = 0
     if told.get("stage") == name:
         checkpoint.read(path, trained, optimizer)
         start = int(told["step"])
     log = _Log(training.folder / "log.jsonl", name, start, main=accelerator.is_main_process)
-    wrapped, driven = accelerator.prepare(learner, optimizer)
     order = _Order(len(training.records), config.seed, name)
     for step in range(start, steps):
         for module in learning:
@@ -116,9 +123,12 @@ def _run(name: str, training: Training, stage: Stage, *, classifies: bool, learn
         log.add({"stage": name, "step": done, **parts})
         training.progress(name, done, steps, parts["loss"])
         if done % config.evaluate_every == 0 or done == steps:
+            gather(learner)
             _look(name, training, done, log, last=done == steps)
-        if accelerator.is_main_process and done % config.save_every == 0 and done < steps:
-            checkpoint.write(path, trained, optimizer, {"stage": name, "step": str(done)})
+        if done % config.save_every == 0 and done < steps:
+            about = {"stage": name, "step": str(done)}
+            checkpoint.write(path, trained, optimizer, about, writes=accelerator.is_main_process)
+    return learner
 
 
 def _step(
@@ -142,6 +152,7 @@ def _step(
         chosen = [_maybe_hinted(training, p, training.records[i]) for p, i in order.at(range(at, at + stage.batch))]
         last = turn == stage.accumulate - 1
         with _syncing(accelerator, learner, last):
+            gather(learner)
             speaks = name != "stage1" or _speaks(config, step * stage.accumulate + turn)
             parts = learner(lesson(training.safe, chosen), speaks=speaks)
             accelerator.backward(parts["loss"] / stage.accumulate)
