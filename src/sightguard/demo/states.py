@@ -37,7 +37,7 @@ def read(vlm: VLM, guard: VlmGuard, harmful: Sequence[Sample], benign: Sequence[
     return States(
         text=capture(vlm, samples, images=False),
         blank=capture(vlm, shown),
-        guarded=steer(vlm, guard).states(shown, range(vlm.anatomy.depth)),
+        guarded=steer(vlm, guard).states(shown, vlm.anatomy.layers),
         harmful=torch.tensor([True] * len(harmful) + [False] * len(benign)),
     )
 

@@ -7,13 +7,14 @@ its last entry comes after the final norm. States are therefore read with our ow
 from __future__ import annotations
 
 import contextlib
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import nn
 
 from sightguard.errors import LayoutNotFound, NoVision, UnknownName, UsageError
-from sightguard.models.layouts import PROJECTOR_PATHS
+from sightguard.models.layouts import CROSSING, PROJECTOR_PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 class Anatomy:
     """The parts that methods touch. Modules are the model's own, not copies."""
 
+    base: nn.Module
+    """All but the output head: pictures and text in, hidden states out."""
     decoder: nn.Module
     blocks: nn.ModuleList
     norm: nn.Module
@@ -34,20 +37,39 @@ class Anatomy:
     projector: nn.Module
     hidden_size: int
     image_token_id: int
+    token_types: bool = False
+    """Whether the model reads `token_type_ids`."""
+    crossing: frozenset[int] = frozenset()
+    """Blocks that only look at pictures (cross-attention); the model skips them on text alone."""
 
     @property
     def depth(self) -> int:
         """Number of decoder blocks."""
         return len(self.blocks)
 
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that methods may read and edit: every block that runs on text alone too."""
+        return tuple(layer for layer in range(self.depth) if layer not in self.crossing)
+
     def check_layers(self, layers: Sequence[int]) -> tuple[int, ...]:
-        """Return `layers` sorted and distinct. Raises UnknownName for one that the model does not have, UsageError for none."""
+        """Return `layers` sorted and distinct.
+
+        Raises:
+            UnknownName: a layer that the model does not have.
+            UsageError: no layer, or one that does not run on text alone.
+        """
         if not len(layers):
             raise UsageError("expected at least one layer; got none")
         for layer in layers:
             if not 0 <= layer < self.depth:
                 raise UnknownName(
                     "layer", layer, range(self.depth), "Layer l is the output of decoder block l, 0-based."
+                )
+            if layer in self.crossing:
+                raise UsageError(
+                    f"layer {layer} is a cross-attention block, which this model skips where there is no picture; it has no text-only "
+                    f"state to compare with. Choose among {', '.join(map(str, self.layers))}."
                 )
         return tuple(sorted(set(layers)))
 
@@ -74,7 +96,9 @@ def find_anatomy(model: nn.Module) -> Anatomy:
     vision = _vision(inner)
     decoder = inner.get_decoder()
     blocks = _blocks(inner, decoder)
+    text = inner.config.get_text_config()
     return Anatomy(
+        base=inner.base_model,
         decoder=decoder,
         blocks=blocks,
         norm=_part(inner, decoder, "norm"),
@@ -82,8 +106,10 @@ def find_anatomy(model: nn.Module) -> Anatomy:
         embeddings=inner.get_input_embeddings(),
         vision=vision,
         projector=_projector(inner),
-        hidden_size=int(inner.config.get_text_config().hidden_size),
+        hidden_size=int(text.hidden_size),
         image_token_id=_image_token(inner),
+        token_types="token_type_ids" in inspect.signature(type(inner).forward).parameters,
+        crossing=frozenset(getattr(text, CROSSING, None) or ()),
     )
 
 

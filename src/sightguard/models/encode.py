@@ -12,10 +12,15 @@ from torch import Tensor
 from sightguard.data.pictures import decode
 from sightguard.errors import DataError, PictureError
 from sightguard.models.chat import render
+from sightguard.models.text import opens_itself, text_rows
 from sightguard.types import Sample
 
 if TYPE_CHECKING:
     import PIL.Image
+
+
+NOT_FOR_ANSWERING = ("token_type_ids", "labels")
+"""What some processors add that the models do not take, or take for training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +43,21 @@ class Batch:
         return int(self.real.shape[1])
 
 
-def encode(processor: Any, samples: Sequence[Sample], *, image_token_id: int, limit: int | None = None) -> Batch:
+def encode(
+    processor: Any,
+    samples: Sequence[Sample],
+    *,
+    image_token_id: int,
+    token_types: bool = False,
+    limit: int | None = None,
+) -> Batch:
     """Encode `samples` into one left-padded batch; samples with and without pictures may be mixed.
 
     Args:
         processor: a transformers processor.
         samples: at least one.
         image_token_id: which token stands for a piece of a picture.
+        token_types: whether the model reads `token_type_ids`, as those do in which the pieces of a picture see each other.
         limit: the longest prompt that the model takes, in tokens.
 
     Raises:
@@ -56,18 +69,24 @@ def encode(processor: Any, samples: Sequence[Sample], *, image_token_id: int, li
     tokenizer = processor.tokenizer
     _check_placeholders(samples, tokenizer.convert_ids_to_tokens(image_token_id))
     texts = render(processor, samples)
-    options = {
-        "padding": True,
-        "padding_side": "left",
-        "return_tensors": "pt",
-        "add_special_tokens": not _opens_itself(tokenizer, texts[0]),
-    }
-    pictures = [picture for sample in samples for picture in _pictures(sample)]
-    encoded = processor(text=texts, images=pictures, **options) if pictures else tokenizer(texts, **options)
-    inputs = {name: value for name, value in encoded.items() if name != "token_type_ids"}
+    special = not opens_itself(tokenizer, texts[0])
+    pictures = [_pictures(sample) for sample in samples]  # by sample: some processors treat one picture unlike several
+    if any(pictures):
+        options = {"padding": True, "padding_side": "left", "return_tensors": "pt", "add_special_tokens": special}
+        encoded = processor(text=texts, images=pictures, **options)
+    else:
+        encoded = pad_rows(text_rows(processor, texts), pad=pad_token(tokenizer), device=torch.device("cpu"))
+    inputs = {name: value for name, value in encoded.items() if name not in NOT_FOR_ANSWERING}
+    if token_types:
+        inputs["token_type_ids"] = encoded.get("token_type_ids", torch.zeros_like(inputs["input_ids"]))
     batch = Batch(tuple(samples), inputs, inputs["attention_mask"].bool(), inputs["input_ids"] == image_token_id)
     _check_length(batch, limit)
     return batch
+
+
+def pad_token(tokenizer: Any) -> int:
+    """Return a token to pad with; it is masked, so any will do where the tokenizer has none."""
+    return int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else 0
 
 
 def pad_rows(rows: Sequence[Sequence[int]], *, pad: int, device: torch.device) -> dict[str, Tensor]:
@@ -85,11 +104,6 @@ def _check_placeholders(samples: Sequence[Sample], placeholder: str) -> None:
                 f"the text of sample {sample.id!r} holds {placeholder!r}, which this model reads as a piece of a picture. "
                 "Take it out of the text; pictures stand in `parts`, as Image."
             )
-
-
-def _opens_itself(tokenizer: Any, text: str) -> bool:
-    """True where the template already wrote the token that begins a text, so that the tokenizer must not write it again."""
-    return bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
 
 
 def _pictures(sample: Sample) -> list[PIL.Image.Image]:

@@ -43,7 +43,9 @@ def load(source: str | Path, *, revision: str | None, dtype: str, device: str | 
             f"{origin} is loaded without a revision, so it may change under the guard. Pass revision='<commit>' (the hub shows it) to pin it.",
             stacklevel=3,
         )
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
+
+    from sightguard.models.processors import load_processor
 
     options: dict[str, Any] = {"revision": revision} if isinstance(origin, str) else {"local_files_only": True}
     _check_vision(origin)
@@ -57,7 +59,7 @@ def load(source: str | Path, *, revision: str | None, dtype: str, device: str | 
                 output_loading_info=True,
                 **options,
             )
-        processor = AutoProcessor.from_pretrained(origin, trust_remote_code=False, **options)
+        processor = load_processor(origin, model.config, **options)
     except (OSError, ValueError, ImportError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
         raise ModelError(f"transformers could not load {str(source)!r}: {_first_line(error)}") from error
     _check_whole(source, report["missing_keys"], processor)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sightguard.errors import DataError
-from sightguard.models.anatomy import Anatomy, unwrap
+from sightguard.models.anatomy import Anatomy
 from sightguard.models.encode import pad_rows
 from sightguard.models.hooks import early_states
 
@@ -24,7 +24,8 @@ def text_states(
 ) -> Tensor:
     """Return the last-token states of text-only prompts given as token ids: `layers x rows x hidden`, float32.
 
-    The decoder runs alone and no deeper than the deepest wanted layer. Rows of like length share a pass.
+    The decoder runs alone and no deeper than the deepest wanted layer; where the model's own masks tell text from pictures
+    (`token_type_ids`), the whole model reads, as it does when it is asked. Rows of like length share a pass.
     """
     if any(not row for row in rows):
         raise DataError(
@@ -38,7 +39,9 @@ def text_states(
         inputs = pad_rows([rows[i] for i in indices], pad=pad, device=device)
         # written out, since a decoder called by itself would count the padding
         positions = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
-        seen = early_states(anatomy, anatomy.decoder, layers, {**inputs, "position_ids": positions})
+        told = {"token_type_ids": torch.zeros_like(inputs["input_ids"])} if anatomy.token_types else {}
+        reader = anatomy.base if anatomy.token_types else anatomy.decoder
+        seen = early_states(anatomy, reader, layers, {**inputs, **told, "position_ids": positions})
         states.update(zip(indices, _last(seen, layers).unbind(1), strict=True))
     return torch.stack([states[i] for i in range(len(rows))], dim=1)
 
@@ -47,12 +50,10 @@ def text_states(
 def prompt_states(vlm: VLM, samples: Sequence[Sample], layers: Sequence[int], *, batch: int | None = None) -> Tensor:
     """Return the last-token states of whole prompts, pictures included: `layers x samples x hidden`, float32."""
     size = batch or vlm.batch
-    order = sorted(range(len(samples)), key=lambda i: (len(samples[i].images), len(samples[i].text)))
     states: dict[int, Tensor] = {}
-    for start in range(0, len(order), size):
-        indices = order[start : start + size]
+    for indices in vlm.batches(samples, size):
         inputs = vlm.encode([samples[i] for i in indices]).inputs
-        seen = early_states(vlm.anatomy, unwrap(vlm.model).base_model, layers, inputs)
+        seen = early_states(vlm.anatomy, vlm.anatomy.base, layers, inputs)
         states.update(zip(indices, _last(seen, layers).unbind(1), strict=True))
     return torch.stack([states[i] for i in range(len(samples))], dim=1)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from sightguard.artifacts import Fingerprint
 from sightguard.errors import UsageError
 from sightguard.models.anatomy import Anatomy, find_anatomy, unwrap
-from sightguard.models.encode import Batch, encode
+from sightguard.models.encode import Batch, encode, pad_token
 from sightguard.models.fingerprint import fingerprint
 from sightguard.models.hooks import alone
 from sightguard.models.thinking import Thoughts, thoughts_of
@@ -72,9 +73,25 @@ class VLM:
         return getattr(unwrap(self.model).config.get_text_config(), "max_position_embeddings", None)
 
     def encode(self, samples: Sequence[Sample]) -> Batch:
-        """Encode samples into one left-padded batch on the model's device; pictures in the model's dtype."""
+        """Encode samples into one left-padded batch on the model's device; pictures in the model's dtype.
+
+        Raises:
+            DataError, PictureError: a sample that cannot be encoded; the message names it.
+            UsageError: different numbers of pictures in one batch, for a model with cross-attention (see `batches`).
+        """
+        if self.anatomy.crossing and len({len(sample.images) for sample in samples}) > 1:
+            raise UsageError(
+                "this model looks at pictures by cross-attention, and would read a prompt differently beside prompts with more pictures. "
+                "Encode prompts with the same number of pictures together, as VLM.batches does."
+            )
         with alone(self.anatomy):  # a fast tokenizer keeps how it pads, so two threads would disturb each other
-            batch = encode(self.processor, samples, image_token_id=self.anatomy.image_token_id, limit=self.context)
+            batch = encode(
+                self.processor,
+                samples,
+                image_token_id=self.anatomy.image_token_id,
+                token_types=self.anatomy.token_types,
+                limit=self.context,
+            )
         inputs = {name: self.place(value) for name, value in batch.inputs.items()}
         return replace(batch, inputs=inputs, real=batch.real.to(self.device), image=batch.image.to(self.device))
 
@@ -118,7 +135,7 @@ class VLM:
             "max_new_tokens": longest,
         }
         with _seeded(seed, self.device):
-            for indices in self._batches(samples, size):
+            for indices in self.batches(samples, size):
                 found = self._answer([samples[i] for i in indices], options, around)
                 answers.update(zip(indices, found, strict=True))
                 if progress is not None:
@@ -128,8 +145,7 @@ class VLM:
     @property
     def pad(self) -> int:
         """A token to pad with; it is masked, so any will do where the tokenizer has none."""
-        pad = self.processor.tokenizer.pad_token_id
-        return int(pad) if pad is not None else 0
+        return pad_token(self.processor.tokenizer)
 
     def place(self, value: Any) -> Any:
         """Return an input on the model's device; pictures in its dtype."""
@@ -137,10 +153,17 @@ class VLM:
             return value
         return value.to(self.device, self.model.dtype) if value.is_floating_point() else value.to(self.device)
 
-    def _batches(self, samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
+    def batches(self, samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
+        """Yield the places of `samples` in batches of at most `size`, prompts of like length together.
+
+        In a model with cross-attention, prompts with another number of pictures never share a batch: tokens that see no picture, and
+        prompts without one, would be read differently beside such that have more.
+        """
         order = sorted(range(len(samples)), key=lambda i: (len(samples[i].images), len(samples[i].text)))
-        for start in range(0, len(order), size):
-            yield order[start : start + size]
+        apart = groupby(order, key=lambda i: len(samples[i].images) if self.anatomy.crossing else 0)
+        for group in [list(places) for _, places in apart]:
+            for start in range(0, len(group), size):
+                yield group[start : start + size]
 
     def _answer(self, samples: list[Sample], options: dict[str, Any], around: Around | None) -> list[Response]:
         batch = self.encode(samples)
@@ -175,7 +198,9 @@ class VLM:
         return _as_set(self.model.generation_config.eos_token_id)
 
 
-def _as_set(ends: int | list[int] | None) -> set[Any]:
+def _as_set(ends: int | list[int] | None) -> set[int]:
+    if ends is None:
+        return set()
     return set(ends) if isinstance(ends, list) else {ends}
 
 

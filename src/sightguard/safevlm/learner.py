@@ -134,4 +134,4 @@ def _tail(processor: Any, record: Record, ends: set[int]) -> list[int]:
         "input_ids"
     ]
     end = next((i for i, token in enumerate(ids) if token in ends), None)
-    return [*ids, min(ends)] if end is None else ids[: end + 1]
+    return [*ids, *sorted(ends)[:1]] if end is None else ids[: end + 1]

@@ -30,7 +30,7 @@ def capture(vlm: VLM, samples: Sequence[Sample], *, layers: Sequence[int] | None
     """
     if not samples:
         raise DataError("expected at least one sample to read; got none")
-    wanted = vlm.anatomy.check_layers(range(vlm.anatomy.depth) if layers is None else layers)
+    wanted = vlm.anatomy.check_layers(vlm.anatomy.layers if layers is None else layers)
     if images:
         return prompt_states(vlm, samples, wanted)
     rows = text_rows(vlm, samples)

@@ -51,22 +51,27 @@ def first_tokens(
         progress: called with (done, total).
     """
     size = batch or vlm.batch
-    found: list[list[int]] = [[] for _ in range(len(methods) + 1)]
-    total = -(-len(samples) // size) * len(methods)
-    done = 0
-    for start in range(0, len(samples), size):
-        encoded = vlm.encode(samples[start : start + size])
+    found = [[0] * len(samples) for _ in range(len(methods) + 1)]
+    batches = list(vlm.batches(samples, size))
+    total, done = len(batches) * len(methods), 0
+    for indices in batches:
+        encoded = vlm.encode([samples[i] for i in indices])
         shared = memory if memory is not None else Memory()
         with alone(vlm.anatomy):
             run, whole = _prepare(vlm, encoded, shared)
-        found[0] += whole
+        _put(whole, found[0], indices)
         for number, method in enumerate(methods, start=1):
             with alone(vlm.anatomy):
-                found[number] += run(method).argmax(-1).tolist()
+                _put(run(method).argmax(-1).tolist(), found[number], indices)
             done += 1
             if progress is not None:
                 progress(done, total)
     return found
+
+
+def _put(values: Sequence[int], into: list[int], places: Sequence[int]) -> None:
+    for place, value in zip(places, values, strict=True):
+        into[place] = value
 
 
 Run = Callable[[Method | Binds | None], Tensor]
@@ -78,7 +83,9 @@ def _prepare(vlm: VLM, encoded: Batch, memory: Memory) -> tuple[Run, list[int]]:
     inputs = encoded.inputs
     mask = inputs["attention_mask"]
     everywhere = (mask.cumsum(1) - 1).clamp(min=0)  # written out, or the padding would be counted
-    output = unwrap(vlm.model)(**inputs, position_ids=everywhere, use_cache=True)
+    # models that turn positions by picture (M-RoPE) count for themselves
+    positions = {} if hasattr(vlm.anatomy.base, "get_rope_index") else {"position_ids": everywhere}
+    output = unwrap(vlm.model)(**inputs, **positions, use_cache=True)
     logits, cache = output.logits[:, -1].float(), output.past_key_values
     short = _on_cache(vlm, encoded, everywhere[:, -1:], cache, memory)
     try:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from sightguard.models import text
 from sightguard.models.chat import render
 from sightguard.models.hooks import alone
 from sightguard.steering.memory import Memory
@@ -69,10 +70,8 @@ def text_rows(vlm: VLM, samples: Sequence[Sample]) -> list[Row]:
     rows: list[Row] = [()] * len(samples)
     if spoken:
         rendered = render(vlm.processor, [bare[i] for i in spoken])
-        tokenizer = vlm.processor.tokenizer
-        opens = bool(tokenizer.bos_token) and rendered[0].startswith(tokenizer.bos_token)
         with alone(vlm.anatomy):  # as in VLM.encode
-            ids = tokenizer(rendered, add_special_tokens=not opens)["input_ids"]
+            ids = text.text_rows(vlm.processor, rendered)
         for i, row in zip(spoken, ids, strict=True):
             rows[i] = tuple(row)
     return rows

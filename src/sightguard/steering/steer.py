@@ -51,13 +51,14 @@ class Steered:
         wanted = self.vlm.anatomy.check_layers(layers)
         if not samples or not wanted:
             raise UsageError(f"reading states needs samples and layers; got {len(samples)} and {len(wanted)}")
-        parts = []
-        for start in range(0, len(samples), batch):
-            encoded = self.vlm.encode(samples[start : start + batch])
+        found: dict[int, Tensor] = {}
+        for indices in self.vlm.batches(samples, batch):
+            encoded = self.vlm.encode([samples[i] for i in indices])
             with alone(self.vlm.anatomy), self.around(encoded), recording(self.vlm.anatomy, wanted) as seen:
-                unwrap(self.vlm.model).base_model(**encoded.inputs, use_cache=False)
-            parts.append(torch.stack([seen[layer][:, -1].float() for layer in wanted]))
-        return torch.cat(parts, dim=1)
+                self.vlm.anatomy.base(**encoded.inputs, use_cache=False)
+            states = torch.stack([seen[layer][:, -1].float() for layer in wanted])
+            found.update(zip(indices, states.unbind(1), strict=True))
+        return torch.stack([found[i] for i in range(len(samples))], dim=1)
 
     @contextmanager
     def around(self, batch: Batch) -> Iterator[None]:

@@ -217,8 +217,8 @@ class VlmGuard:
         pairs = sorted(pairs, key=lambda pair: (pair[0].text, pair[1].text))
         states = capture(vlm, [sample for pair in pairs for sample in pair], images=False)
         harmful, harmless = states[:, 0::2], states[:, 1::2]
-        everywhere = range(vlm.anatomy.depth)
-        chosen = vlm.anatomy.check_layers(layers if layers is not None else everywhere[vlm.anatomy.depth // 3 :])
+        everywhere = vlm.anatomy.layers
+        chosen = vlm.anatomy.check_layers(layers if layers is not None else everywhere[len(everywhere) // 3 :])
         known = {"pairs": len(pairs), "position": "last prompt token", **(provenance or {})}
         if spare:
             refuse_test(spare, "fitting")
