@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from transformers.vision_utils import get_vision_window_index
 
 from sightguard.errors import DataError, LayoutNotFound
-from sightguard.safevlm.features import per_picture, picture_features, question, words_of
+from sightguard.models.vlm import VLM
+from sightguard.safevlm.features import picture_features, question, words_of
+from sightguard.safevlm.grids import as_read, per_picture
 from sightguard.types import Message, Sample
 from tests import tiny
+from tests.families.catalogue import MAKERS
 
 
 def test_the_features_are_those_that_enter_the_models_own_projector() -> None:
@@ -70,3 +76,32 @@ def test_the_question_is_the_users_words_alone() -> None:
 def test_a_request_without_a_picture_has_no_features() -> None:
     with pytest.raises(DataError, match="sample 'short' holds no picture; a safety head looks at pictures"):
         picture_features(tiny.vlm(), [sample for sample in tiny.samples() if sample.id == "short"])
+
+
+def test_pieces_that_were_sorted_by_window_come_back_in_the_order_of_the_picture() -> None:
+    vlm = VLM(*MAKERS["qwen2_5_vl"]())
+    tower: Any = vlm.anatomy.vision
+    grids = torch.tensor([[1, 8, 12], [1, 4, 4]])
+    order, _ = get_vision_window_index(
+        grids, spatial_merge_size=2, window_size=tower.window_size, patch_size=tower.patch_size
+    )
+    pieces = torch.randn(8 * 12 + 4 * 4, 5)
+    sorted_ = tower.permute_input_for_window_attn(pieces, order, seq_len=len(pieces))
+    assert not torch.equal(sorted_, pieces)
+    assert torch.equal(as_read(sorted_, {"image_grid_thw": grids}, tower), pieces)
+    other = VLM(*MAKERS["qwen2_vl"]()).anatomy.vision
+    assert torch.equal(as_read(sorted_, {"image_grid_thw": grids}, other), sorted_), "no windows, nothing sorted"
+
+
+def test_tiles_that_are_padding_and_proportions_of_the_picture() -> None:
+    entered = torch.arange(2 * 3 * 4 * 2.0).reshape(1, 2, 3, 4, 2)
+    real = torch.tensor([[[1, 0, 0], [1, 1, 0]]])
+    first, second = per_picture(entered, 2, {"aspect_ratio_mask": real}) or []
+    assert (first.shape, second.shape) == ((1, 2, 2, 2), (2, 2, 2, 2))
+    assert torch.equal(second.flatten(1, 2), entered[0, 1, :2])
+    (wide,) = per_picture(torch.zeros(1, 6, 2), 1, {"image_sizes": torch.tensor([[20, 30]])}) or []
+    assert wide.shape == (1, 2, 3, 2)
+    (classed,) = per_picture(torch.arange(10.0).reshape(1, 10, 1), 1, {}) or []
+    assert classed.flatten().tolist() == list(range(1, 10)), "the class token stands for no place"
+    half = torch.tensor([[[1, 1], [1, 0]], [[1, 1], [1, 1]]])
+    assert per_picture(torch.zeros(2, 4, 2), 2, {"pixel_attention_mask": half}) is None

@@ -88,6 +88,19 @@ def early_states(
     return seen
 
 
+def run_until(module: nn.Module, call: Callable[[], Any]) -> None:
+    """Make a call and end it where `module` is about to run."""
+
+    def stop(module: nn.Module, args: Any) -> None:
+        raise _Enough
+
+    with ExitStack() as stack:
+        handle = module.register_forward_pre_hook(stop)
+        stack.callback(handle.remove)
+        with suppress(_Enough):
+            call()
+
+
 @contextmanager
 def hooked(
     module: nn.Module, *, before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None

@@ -6,18 +6,19 @@ model's own projector is taken.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from sightguard.data.pictures import decode
-from sightguard.errors import DataError, LayoutNotFound, ModelError, PictureError
+from sightguard.errors import DataError, ModelError, PictureError
 from sightguard.models.anatomy import unwrap
-from sightguard.models.hooks import alone, hooked
+from sightguard.models.hooks import alone, hooked, run_until
+from sightguard.safevlm.grids import as_read, per_picture
 from sightguard.safevlm.head import padded
 
 if TYPE_CHECKING:
@@ -86,49 +87,10 @@ def captured(seen: list[Tensor]) -> Any:
 
     def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        if given:
+        if given and given[0].is_floating_point() and given[0].ndim > 1:
             seen.append(given[0].detach())
 
     return before
-
-
-def per_picture(entered: Tensor, count: int, inputs: dict[str, Any], *, merge: int = 1) -> list[Tensor] | None:
-    """Split what entered the projector by picture, as `tiles x height x width x channels`; None where that cannot be told.
-
-    Args:
-        entered: `tiles x tokens x channels`, or `tokens x channels` of all pictures one behind the other.
-        count: number of pictures.
-        inputs: what the image processor gave; `image_grid_thw` tells the grid of each picture.
-        merge: side of the squares of pieces that stand together where a grid is told, as their projector merges them.
-    """
-    grids = inputs.get("image_grid_thw")
-    if grids is not None and len(grids) == count:
-        flat = entered.reshape(-1, entered.shape[-1])
-        sizes = [int(t * h * w) for t, h, w in grids.tolist()]
-        if sum(sizes) != len(flat):
-            raise LayoutNotFound(
-                f"the grids of {count} pictures hold {sum(sizes)} pieces, and {len(flat)} features entered the projector"
-            )
-        return [_raster(part, grid, merge) for part, grid in zip(flat.split(sizes), grids.tolist(), strict=True)]
-    tiles = entered if entered.ndim == 3 else entered[None]
-    if count == 1:
-        return [_square(tiles)]
-    return list(_square(tiles).split(1)) if len(tiles) == count else None
-
-
-def _raster(pieces: Tensor, grid: Sequence[int], merge: int) -> Tensor:
-    """Bring pieces that stand in squares of `merge x merge` into rows and columns: `tiles x height x width x channels`."""
-    tiles, height, width = grid
-    squares = pieces.reshape(tiles, height // merge, width // merge, merge, merge, -1)
-    return squares.transpose(2, 3).reshape(tiles, height, width, -1)
-
-
-def _square(tiles: Tensor) -> Tensor:
-    side = math.isqrt(tiles.shape[1])
-    if side * side != tiles.shape[1]:
-        # no square, and no grid told: a strip, which convolutions read along its length
-        return tiles[:, None]
-    return tiles.reshape(len(tiles), side, side, -1)
 
 
 def _features(vlm: VLM, pictures: list[Any]) -> list[Tensor]:
@@ -148,16 +110,26 @@ def _prepared(vlm: VLM, pictures: list[Any]) -> dict[str, Any]:
 
 @torch.no_grad()
 def entering(vlm: VLM, inputs: dict[str, Any]) -> Tensor:
-    """Return what enters the model's projector for prepared pictures; the vision tower and the projector run, and nothing else."""
-    model = unwrap(vlm.model)
+    """Return what enters the model's projector for prepared pictures; the vision tower runs, and no decoder block does.
+
+    Raises:
+        ModelError: nothing entered.
+    """
+    anatomy = vlm.anatomy
+    parts: tuple[Any, ...] = (unwrap(vlm.model), anatomy.base)
+    whole = [part for part in parts if hasattr(part, "get_image_features")]
     seen: list[Tensor] = []
-    with alone(vlm.anatomy), hooked(vlm.anatomy.projector, before=captured(seen)):
-        model.get_image_features(**inputs)
+    with alone(anatomy), hooked(anatomy.projector, before=captured(seen)):
+        if whole:
+            whole[0].get_image_features(**inputs)
+        else:  # cross-attention: the pictures are read when a prompt is
+            ids = torch.full((1, 1), anatomy.image_token_id, device=vlm.device)
+            run_until(anatomy.projector, partial(anatomy.base, input_ids=ids, **inputs))
     if not seen:
         raise ModelError(
-            f"get_image_features of {type(model).__name__} did not run its projector, so no vision features can be read"
+            f"{type(unwrap(vlm.model)).__name__} did not run its projector on a picture, so no vision features can be read"
         )
-    return torch.cat(seen) if len(seen) > 1 else seen[0]
+    return as_read(torch.cat(seen) if len(seen) > 1 else seen[0], inputs, anatomy.vision)
 
 
 def _decoded(sample: Sample, image: Image) -> Any:

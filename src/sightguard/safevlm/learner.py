@@ -13,14 +13,18 @@ from torch.nn import functional
 from sightguard.models.additions import extra_rows
 from sightguard.models.chat import answered
 from sightguard.models.hooks import hooked
-from sightguard.safevlm.features import captured, entering, per_picture, picture_features, question
+from sightguard.safevlm.features import captured, entering, picture_features, question
+from sightguard.safevlm.grids import as_read, per_picture
 from sightguard.safevlm.sharding import units
 
 if TYPE_CHECKING:
     from sightguard.data.records import Record
+    from sightguard.models.encode import Batch
     from sightguard.safevlm.model import SafeVLM
 
 IGNORED = -100
+OF_TOKENS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "cross_attention_mask")
+"""Inputs that speak of tokens; the others are of pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ def lesson(safe: SafeVLM, records: Sequence[Record]) -> Lesson:
         tail[i, : len(answer)] = torch.tensor(answer, device=device)
         there[i, : len(answer)] = 1
     ids = torch.cat([batch.inputs["input_ids"], tail], 1)
-    inputs = {**batch.inputs, "input_ids": ids, "attention_mask": torch.cat([batch.inputs["attention_mask"], there], 1)}
+    inputs = {**batch.inputs, **_longer(batch, width), "input_ids": ids}
+    inputs["attention_mask"] = torch.cat([batch.inputs["attention_mask"], there], 1)
     labels = torch.full_like(ids, IGNORED)
     labels[:, batch.length :] = tail.masked_fill(there == 0, IGNORED)
     asked = question(safe.vlm, samples, safe.opening)
@@ -65,6 +70,19 @@ def lesson(safe: SafeVLM, records: Sequence[Record]) -> Lesson:
         torch.tensor([record.type for record in records], device=device),
         torch.tensor([record.level for record in records], device=device),
     )
+
+
+def _longer(batch: Batch, width: int) -> dict[str, Tensor]:
+    """Return the inputs that speak of each token, with `width` more tokens of an answer."""
+    found: dict[str, Tensor] = {}
+    for name in OF_TOKENS[2:]:
+        given = batch.inputs.get(name)
+        if given is not None:
+            last = given[:, -1:].expand(-1, width, *given.shape[2:]).clone()
+            # where pictures are of the same kind as the text before the answer, the answer is of another (PaliGemma)
+            alike = name == "token_type_ids" and not given[batch.image].any()
+            found[name] = torch.cat([given, last + int(alike)], 1)
+    return found
 
 
 class Learner(nn.Module):
@@ -119,8 +137,9 @@ class Learner(nn.Module):
         """Take the vision features from the pass that was just made, or from one of the tower alone, where it tells which are whose."""
         counts = [len(sample.images) for sample in given.samples]
         merge = int(getattr(self.safe.vlm.processor.image_processor, "merge_size", None) or 1)
-        pixels = {name: value for name, value in given.inputs.items() if name not in ("input_ids", "attention_mask")}
-        entered = torch.cat(seen) if seen else entering(self.safe.vlm, pixels)
+        pixels = {name: value for name, value in given.inputs.items() if name not in OF_TOKENS}
+        vlm = self.safe.vlm
+        entered = as_read(torch.cat(seen), given.inputs, vlm.anatomy.vision) if seen else entering(vlm, pixels)
         found = per_picture(entered, sum(counts), given.inputs, merge=merge)
         if found is None:
             return picture_features(self.safe.vlm, given.samples)
