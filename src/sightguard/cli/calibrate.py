@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sightguard.cli.console import Json, Out, Seed, new_folder, print_json, progress, say
-from sightguard.cli.fit import Benign, Force, MaxFalseRefusal, page, say_certificate
+from sightguard.cli.fit import Benign, Force, MaxFalseRefusal, page, say_certificate, say_transfer
 
 
 def calibrate(
@@ -46,6 +46,7 @@ def calibrate(
             made = calibrated(fitted, vlm, clean, max_false_refusal=max_false_refusal, seed=seed, force=force)
             show("certify", 1, 1)
         made.save_pretrained(out, beside={"fit.html": page(made)} if "curve" in made.calibration else None)
+    say_transfer(made)
     if json:
         print_json({"folder": str(out), **made.calibration["certificate"]})
         return

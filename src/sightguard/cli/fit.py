@@ -87,6 +87,7 @@ def fit(
             show("load the model", 1, 1)
             choice = _choose(vlm, model, anchors, clean, options, rate, seed, force, show)
         choice.guard.save_pretrained(out, beside={"fit.html": page(choice.guard)})
+    say_transfer(choice.guard)
     if json:
         print_json({"folder": str(out), **choice.guard.calibration})
         return
@@ -137,6 +138,12 @@ def say_certificate(guard: VlmGuard) -> None:
                 f"warning: the raised thresholds cost safety: attack success on validation is {after:.3f} with this guard, {chosen:.3f} as "
                 f"chosen, {before:.3f} undefended. A higher --max-false-refusal, or benign prompts like your traffic, keep more of it."
             )
+
+
+def say_transfer(guard: VlmGuard) -> None:
+    """Warn where the directions do not stand for harm beside a picture."""
+    if warning := guard.calibration.get("transfer", {}).get("warning"):
+        say(f"warning: {warning}")
 
 
 def _prompts(

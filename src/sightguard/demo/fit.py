@@ -12,6 +12,7 @@ from sightguard.steering.choose import RULES, Choice, choose
 from sightguard.steering.guarantee import halves
 from sightguard.steering.memory import Memory
 from sightguard.steering.recipe import Asked, certified
+from sightguard.steering.transfer import HANDFUL, with_transfer
 from sightguard.steering.vlm_guard import VlmGuard
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def choose_on_world(
         if progress
         else None,
     )
+    choice = with_transfer(choice, vlm, world.anchors(PAIRS + HANDFUL, seed)[PAIRS:])
     if max_false_refusal is None:
         return choice
     return certified(

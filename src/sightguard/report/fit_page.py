@@ -17,7 +17,7 @@ def render_fit(
     Args:
         name: the guard and the model that it was made for.
         parameters: of the guard.
-        calibration: as a fitted guard keeps it: curve, trials, undefended, chosen, certificate.
+        calibration: as a fitted guard keeps it: curve, trials, undefended, chosen, certificate, transfer.
         layer: the last edited layer.
         threshold: of its gate.
     """
@@ -36,6 +36,7 @@ def render_fit(
         name=name,
         parameters=parameters,
         certificate=calibration.get("certificate"),
+        warning=calibration.get("transfer", {}).get("warning"),
         chart=Markup(charts.trade_off_chart(curve)),  # noqa: S704 - our own drawing
         rows=[
             _row("undefended", calibration["undefended"]),

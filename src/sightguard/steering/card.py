@@ -27,6 +27,7 @@ def card(guard: VlmGuard) -> str:
         "## Parameters\n\n" + _list(_parameters(guard)),
         "## Calibration\n\n" + _calibration(guard.calibration),
         "## Measured effect\n\n" + _effect(guard.calibration),
+        "## Beside a picture\n\n" + _transfer(guard.calibration),
         "## Limits\n\n" + LIMITS,
     )
     return "\n\n".join(parts) + "\n"
@@ -69,6 +70,25 @@ def _effect(known: Mapping[str, Any]) -> str:
     if "certificate" in known and "after" not in known:
         note += " They are from before the thresholds were raised for the certificate."
     return "\n".join(table) + f"\n\n{note}"
+
+
+def _transfer(known: Mapping[str, Any]) -> str:
+    found = known.get("transfer")
+    if found is None or found["transfers"] is None:
+        return "Whether the directions stand for harm beside a picture was not checked; `sightguard diagnose` does."
+    table = ["| layer | area under the ROC curve | cosine to the direction with a picture |", "| --: | --: | --: |"]
+    table += [
+        f"| {row['layer']} | {row['auc_image']:.3f} | {row['cosine_text_image']:.3f} |" for row in found["layers"]
+    ]
+    told = (
+        f"**Warning**: {found['warning']}."
+        if found["warning"]
+        else "The text direction transfers at every edited layer."
+    )
+    return (
+        "\n".join(table)
+        + f"\n\n{told} Checked on {found['pairs']} pairs beside a blank picture, none of which it was fitted on."
+    )
 
 
 def _list(values: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from sightguard.errors import DataError, UsageError
 from sightguard.steering.choose import FINALISTS, RULES, Choice, choose, try_once
 from sightguard.steering.guarantee import certify, halves
 from sightguard.steering.memory import Memory
+from sightguard.steering.transfer import with_transfer
 from sightguard.steering.vlm_guard import VlmGuard
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def fit_and_choose(
 
     The choice is made on the other half of the pairs: harmful ones with a blank picture must be refused; harmless ones with it
     and without it, and `benign`, must still be answered. With `max_false_refusal`, the thresholds are set on one half of `benign`
-    and certified on the other.
+    and certified on the other. Whether the directions stand for harm beside a picture at all is in `guard.calibration["transfer"]`.
 
     Args:
         vlm: the model.
@@ -96,6 +97,7 @@ def fit_and_choose(
         progress=progress,
     )
     check_separates(choice, force=force)
+    choice = with_transfer(choice, vlm, held_out)
     if max_false_refusal is None:
         return choice
     return certified(
