@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from sightguard import __version__
-from sightguard.cli import calibrate, demo, doctor, fit, generate, methods, pocket, train
+from sightguard.cli import calibrate, demo, diagnose, doctor, fit, generate, methods, pocket, train
 from sightguard.cli.console import print_json, say
 from sightguard.errors import SightguardError, UsageError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("demo")(demo.demo)
+app.command("diagnose")(diagnose.diagnose)
 app.command("fit")(fit.fit)
 app.command("calibrate")(calibrate.calibrate)
 app.command("train")(train.train)

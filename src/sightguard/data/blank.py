@@ -1,4 +1,4 @@
-"""A blank picture: the smallest thing that opens the safety gap."""
+"""A picture that shows nothing, blank or noise: the smallest thing that opens the safety gap."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ def blank(width: int = 336, height: int = 336, colour: tuple[int, int, int] = (2
 
     data = io.BytesIO()
     PIL.Image.new("RGB", (width, height), colour).save(data, "PNG")
+    return Image(data=data.getvalue())
+
+
+def noise(width: int = 336, height: int = 336, *, seed: int = 0) -> Image:
+    """Return a PNG of independent random colours."""
+    import numpy as np
+    import PIL.Image
+
+    data = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    PIL.Image.fromarray(pixels).save(data, "PNG")
     return Image(data=data.getvalue())
 
 
