@@ -55,7 +55,7 @@ def test_version() -> None:
 def test_help_lists_every_verb() -> None:
     status, stdout, stderr = sightguard("--help")
     assert (status, stderr) == (0, "")
-    for verb in ("methods", "doctor", "pocket"):
+    for verb in ("diagnose", "methods", "doctor", "pocket"):
         assert re.search(rf"\b{verb}\b", stdout)
 
 
@@ -92,7 +92,14 @@ def test_a_usage_error_points_to_the_help_of_its_verb(
 
 
 @pytest.mark.parametrize(
-    "given", ["demo --out x", "fit pocket --out x", "generate pocket -p hello", "pocket build --out x"]
+    "given",
+    [
+        "demo --out x",
+        "diagnose pocket --out x",
+        "fit pocket --out x",
+        "generate pocket -p hello",
+        "pocket build --out x",
+    ],
 )
 def test_a_negative_seed_is_refused_at_once(
     given: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,9 +1,10 @@
-"""Embedded models with a planted fault, made with hooks of their own and never by touching the weights."""
+"""Embedded models with a planted fault, made around their blocks and never by touching the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,20 @@ from torch import Tensor, nn
 
 from sightguard.models.encode import Batch
 from sightguard.models.vlm import VLM
+from sightguard.types import Step
+
+
+@dataclass(frozen=True)
+class Add:
+    """Adds a vector, `hidden`, to the state of the last prompt token."""
+
+    vector: Tensor
+    layers: tuple[int, ...]
+    name: str = "add"
+    decodes: bool = False
+
+    def edit(self, hidden: Tensor, step: Step) -> Tensor:
+        return hidden + step.last[..., None] * self.vector.to(hidden)
 
 
 class ImageBlind(VLM):
@@ -26,11 +41,15 @@ def image_blind(vlm: VLM) -> VLM:
 
 @contextmanager
 def turned(vlm: VLM, seed: int = 0) -> Iterator[None]:
-    """Turn the states by a random rotation between the decoder blocks, with a picture only: nothing that reads or edits them sees the
-    coordinates of text, and the answers stay as they are.
+    """Turn the states between the decoder blocks by a random rotation, beside a picture only.
+
+    Whatever reads or edits them there meets other coordinates than those of text, and the answers stay as they are. The turning is
+    inside the blocks, since hooks that edit come before those that were there.
     """
-    size = vlm.anatomy.hidden_size
-    values = torch.randn(size, size, generator=torch.manual_seed(seed), dtype=torch.float64)
+    anatomy = vlm.anatomy
+    values = torch.randn(
+        anatomy.hidden_size, anatomy.hidden_size, generator=torch.manual_seed(seed), dtype=torch.float64
+    )
     rotation = torch.linalg.qr(values).Q.float()
     seen = {"picture": False, "now": False}
 
@@ -39,34 +58,33 @@ def turned(vlm: VLM, seed: int = 0) -> Iterator[None]:
 
     def begins(module: nn.Module, arguments: Any, keywords: dict[str, Any]) -> None:
         states = keywords.get("inputs_embeds", arguments[0] if arguments else None)
-        prefill = states is None or states.shape[1] > 1
-        seen["now"], seen["picture"] = prefill and seen["picture"], False
+        seen["now"] = seen["picture"] and (states is None or states.shape[1] > 1)
+        seen["picture"] = False
 
-    def turn(module: nn.Module, arguments: Any, output: Tensor) -> Tensor | None:
-        return output @ rotation.to(output.dtype) if seen["now"] else None
+    def turning(block: nn.Module, first: bool) -> Any:
+        inner = block.forward
 
-    def turn_back(module: nn.Module, arguments: Any, keywords: dict[str, Any]) -> Any:
-        if not seen["now"]:
-            return None
-        if arguments:
-            return (arguments[0] @ rotation.T.to(arguments[0].dtype), *arguments[1:]), keywords
-        hidden = keywords["hidden_states"]
-        return arguments, {**keywords, "hidden_states": hidden @ rotation.T.to(hidden.dtype)}
+        def forward(hidden_states: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+            if not seen["now"]:
+                return inner(hidden_states, *arguments, **keywords)  # type: ignore[no-any-return]
+            output: Tensor = inner(hidden_states if first else hidden_states @ rotation.T, *arguments, **keywords)
+            return output @ rotation
 
-    def norm_back(module: nn.Module, arguments: Any) -> Any:
-        return (arguments[0] @ rotation.T.to(arguments[0].dtype),) if seen["now"] else None
+        return forward
+
+    def turn_back(module: nn.Module, arguments: Any) -> Any:
+        return (arguments[0] @ rotation.T,) if seen["now"] else None
 
     with ExitStack() as stack:
-        anatomy = vlm.anatomy
-        handles = [
+        for handle in (
             anatomy.vision.register_forward_hook(looks),
             anatomy.decoder.register_forward_pre_hook(begins, with_kwargs=True),
-            anatomy.norm.register_forward_pre_hook(norm_back),
-            *(block.register_forward_hook(turn) for block in anatomy.blocks),
-            *(block.register_forward_pre_hook(turn_back, with_kwargs=True) for block in anatomy.blocks[1:]),
-        ]
-        for handle in handles:
+            anatomy.norm.register_forward_pre_hook(turn_back),
+        ):
             stack.callback(handle.remove)
+        for place, block in enumerate(anatomy.blocks):
+            block.forward = turning(block, place == 0)
+            stack.callback(vars(block).pop, "forward")
         yield
 
 

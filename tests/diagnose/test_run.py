@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from sightguard.data.blank import blank
-from sightguard.diagnose.run import Diagnosis, diagnose
+from sightguard.diagnose.run import Diagnosis, diagnose, read
 from sightguard.errors import DataError, UsageError
 from sightguard.models.vlm import VLM
 from sightguard.pocket import world
 from sightguard.pocket.judge import PocketJudge
+from sightguard.steering.steer import Steered, steer
 from sightguard.types import Sample
 from tests import tiny
-from tests.diagnose.planted import image_blind, noisy, turned
+from tests.diagnose.planted import Add, image_blind, noisy, turned
 
 PAIRS = world.anchors(40)
 
@@ -71,6 +72,28 @@ def test_a_direction_that_turns_with_the_picture_does_not_transfer(vlm: VLM, pla
     assert "does not transfer" in advice.reason
 
 
+def test_where_nothing_transfers_the_direction_of_text_mends_nothing_and_the_recommended_one_does(vlm: VLM) -> None:
+    asked, judge, layer = world.settings("validation", 60)["blank_image"], PocketJudge(), 4
+
+    def refused(model: VLM | Steered) -> float:
+        return sum(judge(s, r).outcome == "refused" for s, r in zip(asked, model.generate(asked), strict=True)) / 60
+
+    with turned(vlm):
+        states = read(vlm, PAIRS, blank(), lambda *_: None)
+        text = (states.text_harmful - states.text_harmless)[layer].mean(0)
+        image = (states.image_harmful - states.image_harmless)[layer].mean(0)
+        before, by_text, by_image = (
+            refused(model)
+            for model in (
+                vlm,
+                steer(vlm, Add(text, (layer,))),
+                steer(vlm, Add(text.norm() * image / image.norm(), (layer,))),
+            )
+        )
+    assert by_text <= before + 0.05
+    assert by_image >= before + 0.2
+
+
 def test_a_model_whose_text_side_does_not_separate_has_nothing_to_bring_back(vlm: VLM) -> None:
     found = diagnosed(vlm, noisy(vlm))
     assert max(layer.auc_text for layer in found.layers) < 0.8
@@ -79,11 +102,14 @@ def test_a_model_whose_text_side_does_not_separate_has_nothing_to_bring_back(vlm
     assert "text alone does not separate" in found.recommendation.reason
 
 
-def test_no_hook_of_a_planted_fault_is_left(vlm: VLM) -> None:
-    before = tiny.hooks(vlm.model)
+def test_no_trace_of_a_planted_fault_is_left(vlm: VLM) -> None:
+    def traces() -> int:
+        return tiny.hooks(vlm.model) + sum("forward" in vars(block) for block in vlm.anatomy.blocks)
+
+    before = traces()
     with turned(vlm), noisy(vlm):
-        assert tiny.hooks(vlm.model) > before
-    assert tiny.hooks(vlm.model) == before
+        assert traces() > before
+    assert traces() == before
 
 
 def test_a_diagnosis_is_plain_data_of_the_promised_shape(plain: Diagnosis) -> None:
