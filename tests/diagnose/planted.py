@@ -68,7 +68,8 @@ def turned(vlm: VLM, seed: int = 0) -> Iterator[None]:
             if not seen["now"]:
                 return inner(hidden_states, *arguments, **keywords)  # type: ignore[no-any-return]
             output: Tensor = inner(hidden_states if first else hidden_states @ rotation.T, *arguments, **keywords)
-            return output @ rotation
+            turned: Tensor = output @ rotation
+            return turned
 
         return forward
 
