@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import pytest_randomly
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -13,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
+# deepspeed asks to be imported, with torch, for the seed of every test
+pytest_randomly.entrypoint_reseeds = []
 
 
 @pytest.fixture(scope="session")

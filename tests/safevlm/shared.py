@@ -1,7 +1,8 @@
-"""Train the tiny SafeVLM as one of several processes: `python -m tests.safevlm.shared FOLDER BATCH [sharded] [killed]`."""
+"""Train the tiny SafeVLM as one of several processes: `python -m tests.safevlm.shared FOLDER BATCH [sharded|zero1|zero2] [bf16] [killed]`."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
 from sightguard.evaluate.judges import RefusalPhrases
@@ -40,14 +42,34 @@ def sharding() -> None:
     run._accelerator = accelerator
 
 
-def killing(stage: str) -> Any:
-    """Return a progress that kills the process at a step of stage 2, if that was asked for."""
+def zeroing(level: int) -> None:
+    """Set accelerate up for DeepSpeed's ZeRO as a configuration file does; it does so by itself on GPUs alone."""
+    import deepspeed
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import DeepSpeedPlugin, DistributedType
 
-    def progress(name: str, done: int, steps: int, loss: float) -> None:
-        if "killed" in sys.argv and (stage, done) == ("2", 3):
-            os.kill(os.getpid(), signal.SIGKILL)
+    importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None  # type: ignore[attr-defined]  # compiles
 
-    return progress
+    def accelerator(config: Config, vlm: VLM) -> Any:
+        file = {"zero_optimization": {"stage": 2, "reduce_bucket_size": "auto"}}
+        plugin = DeepSpeedPlugin(hf_ds_config=file) if level == 2 else DeepSpeedPlugin(zero_stage=level)
+        found = Accelerator(cpu=True)
+        deepspeed.init_distributed(dist_backend="gloo")
+        kind = DistributedType.DEEPSPEED
+        AcceleratorState._shared_state |= {"distributed_type": kind, "deepspeed_plugins": {"default": plugin}}
+        PartialState._shared_state["distributed_type"] = kind
+        plugin.set_mixed_precision("no")
+        plugin._selected = True
+        found.deepspeed_engine_wrapped = None
+        return found
+
+    run._accelerator = accelerator
+
+
+def killing(name: str, done: int, steps: int, loss: float) -> None:
+    """Kill the process at a step of stage 2, if that was asked for."""
+    if "killed" in sys.argv and (name, done) == ("stage2", 3):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
@@ -57,11 +79,32 @@ if __name__ == "__main__":
         stage1=replace(made.CONFIG.stage1, batch=batch, learning_rate=1e-3),
         stage2=replace(made.CONFIG.stage2, batch=batch, learning_rate=1e-3),
         lora=replace(made.CONFIG.lora, dropout=0.0),
+        precision="bf16" if "bf16" in sys.argv else "no",
     )
     data = Data(made.records(32), made.records(8, first=100), made.TAXONOMY, default_policy(made.TAXONOMY))
     if "sharded" in sys.argv:
         sharding()
         for stage in "12":
-            train(tiny.vlm(), data, folder, config, RefusalPhrases(), stage=stage, progress=killing(stage))
-    else:
-        train(tiny.vlm(), data, folder, config, RefusalPhrases())
+            train(tiny.vlm(), data, folder, config, RefusalPhrases(), stage=stage, progress=killing)
+        sys.exit()
+    for level in (1, 2):
+        if f"zero{level}" in sys.argv:
+            zeroing(level)
+    vlm = tiny.vlm()
+    vlm(tiny.samples())
+    hooks, before = tiny.hooks(vlm.model), {name: tensor.clone() for name, tensor in vlm.model.state_dict().items()}
+    calculated: set[torch.dtype] = set()
+
+    def seen(_: Any, __: Any, output: torch.Tensor) -> None:
+        if torch.is_grad_enabled():
+            calculated.add(output.dtype)
+
+    hook = vlm.anatomy.projector.register_forward_hook(seen)
+    train(vlm, data, folder, config, RefusalPhrases(), progress=killing)
+    hook.remove()
+    after = vlm.model.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert tiny.hooks(vlm.model) == hooks
+    assert all(parameter.requires_grad and not parameter._backward_hooks for parameter in vlm.model.parameters())
+    assert calculated == {torch.bfloat16 if "bf16" in sys.argv else torch.float32}, calculated

@@ -24,9 +24,10 @@ from sightguard.safevlm.learner import IGNORED, Learner, lesson
 from sightguard.safevlm.metrics import classification
 from sightguard.safevlm.model import SafeVLM
 from sightguard.safevlm.policy import default_policy
-from sightguard.safevlm.run import Data, split, train
+from sightguard.safevlm.run import Data, _accelerator, split, train
 from sightguard.safevlm.sharding import check_sharding
 from sightguard.safevlm.train import steps_of
+from sightguard.safevlm.zero import Driven
 from sightguard.types import Response, Sample, Verdict
 from tests import tiny
 from tests.safevlm import made
@@ -309,8 +310,7 @@ def test_the_split_is_the_same_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("kind", "second", "stage", "message"),
     [
-        ("DEEPSPEED", False, "1", "set up for DEEPSPEED, which this training cannot work with; use FSDP 2"),
-        ("MEGATRON_LM", False, "1", "set up for MEGATRON_LM"),
+        ("MEGATRON_LM", False, "1", "set up for MEGATRON_LM, which this training cannot work with; use FSDP 2"),
         ("FSDP", False, "1", "cannot answer while it is trained; set fsdp_version: 2"),
         ("FSDP", True, "both", "run with --stage 1, then with --stage 2"),
     ],
@@ -319,6 +319,78 @@ def test_a_way_of_sharding_that_cannot_work_is_refused(kind: str, second: bool, 
     from accelerate.utils import DistributedType
 
     with pytest.raises(UsageError, match=message):
-        check_sharding(SimpleNamespace(distributed_type=DistributedType[kind], is_fsdp2=second), stage)
-    check_sharding(SimpleNamespace(distributed_type=DistributedType.FSDP, is_fsdp2=True), "1")
-    check_sharding(SimpleNamespace(distributed_type=DistributedType.MULTI_GPU, is_fsdp2=False), "both")
+        check_sharding(SimpleNamespace(distributed_type=DistributedType[kind], is_fsdp2=second), stage, Config())
+    check_sharding(SimpleNamespace(distributed_type=DistributedType.FSDP, is_fsdp2=True), "1", Config())
+    check_sharding(SimpleNamespace(distributed_type=DistributedType.MULTI_GPU, is_fsdp2=False), "both", Config())
+
+
+ZERO = {"zero_optimization": {"stage": 2}}
+
+
+def with_deepspeed(given: dict[str, Any], stage: str = "both", config: Config = made.CONFIG) -> None:
+    from accelerate.utils import DistributedType
+
+    plugin = SimpleNamespace(deepspeed_config=given)
+    kind = DistributedType.DEEPSPEED
+    check_sharding(SimpleNamespace(distributed_type=kind, deepspeed_plugin=plugin, num_processes=2), stage, config)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"zero_optimization": {"stage": 3}}, "ZeRO 3 shares out weights, .* use FSDP 2, which shards weights"),
+        ({"zero_optimization": {"stage": 0}}, "stage of 1 or 2; found 0"),
+        ({}, "stage of 1 or 2; found None"),
+        ({**ZERO, "train_micro_batch_size_per_gpu": 8}, "says train_micro_batch_size_per_gpu: 8, the training's 4"),
+        ({**ZERO, "gradient_accumulation_steps": 4}, "says gradient_accumulation_steps: 4, the training's 2"),
+        ({**ZERO, "train_batch_size": 8}, "says train_batch_size: 8, the training's 16"),
+        ({**ZERO, "gradient_clipping": 0.5}, "says gradient_clipping: 0.5, the training's 1.0"),
+        ({**ZERO, "bf16": {"enabled": True}}, "enables bf16, .* set `precision` in the configuration of the training"),
+        ({**ZERO, "torch_autocast": {"enabled": True}}, "enables torch_autocast"),
+        ({**ZERO, "optimizer": {"type": "Adam"}}, "holds 'optimizer', which the training brings itself"),
+        (
+            {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}},
+            "sets offload_optimizer to 'cpu'",
+        ),
+    ],
+)
+def test_a_configuration_of_deepspeed_that_contradicts_the_training_is_refused(
+    given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        with_deepspeed(given)
+
+
+def test_a_configuration_of_deepspeed_that_agrees_is_taken() -> None:
+    with_deepspeed({**ZERO, "train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto"})
+    with_deepspeed(
+        {**ZERO, "train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 2, "bf16": {"enabled": False}}
+    )
+    with_deepspeed(
+        {"zero_optimization": {"stage": 1, "offload_optimizer": {"device": "none"}}, "gradient_clipping": 1.0}
+    )
+    other = replace(made.CONFIG, stage2=replace(made.CONFIG.stage2, accumulate=4))
+    with_deepspeed({**ZERO, "gradient_accumulation_steps": 2}, "1", other)
+    with pytest.raises(UsageError, match="says gradient_accumulation_steps: 2, the training's 4"):
+        with_deepspeed({**ZERO, "gradient_accumulation_steps": 2}, "both", other)
+    with pytest.raises(UsageError, match="under DeepSpeed precision is 'bf16' or 'no'"):
+        with_deepspeed(ZERO, config=replace(made.CONFIG, precision="fp16"))
+
+
+def test_accelerate_does_not_turn_the_models_weights_under_deepspeed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import accelerate
+
+    asked: list[str] = []
+    monkeypatch.setattr(accelerate, "Accelerator", lambda *, mixed_precision, cpu: asked.append(mixed_precision))
+    there: Any = SimpleNamespace(device=torch.device("cuda"))
+    _accelerator(Config(), there)
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    _accelerator(Config(), there)
+    _accelerator(Config(), tiny.vlm())  # where accelerate leaves DeepSpeed out
+    assert asked == ["bf16", "no", "bf16"]
+
+
+def test_a_gradient_that_is_no_number_stops_the_training_under_deepspeed() -> None:
+    engine = SimpleNamespace(step=lambda: None, was_step_applied=lambda: False)
+    with pytest.raises(TrainingStopped, match="a gradient is not finite"):
+        Driven(None, engine, torch.optim.AdamW([torch.zeros(1)])).step()

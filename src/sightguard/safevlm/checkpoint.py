@@ -18,7 +18,7 @@ from sightguard.models.sharded import like, whole
 def write(
     path: Path,
     trained: Mapping[str, Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Any,
     about: Mapping[str, str],
     *,
     writes: bool = True,
@@ -28,7 +28,7 @@ def write(
     Args:
         path: the file.
         trained: what is trained, by name. Where it is sharded, every process has to call this.
-        optimizer: whose moments are kept.
+        optimizer: whose moments are kept; accelerate's or torch's.
         about: what the checkpoint says of itself.
         writes: whether this process is the one that writes.
     """
@@ -57,7 +57,7 @@ def about(path: Path) -> dict[str, str]:
         ) from error
 
 
-def read(path: Path, trained: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+def read(path: Path, trained: Mapping[str, Tensor], optimizer: Any) -> None:
     """Load a checkpoint into what is being trained, in place."""
     tensors = {name: torch.from_numpy(array.copy()) for name, array in read_tensors(path).items()}
     known = {name.removeprefix("trained.") for name in tensors if name.startswith("trained.")}

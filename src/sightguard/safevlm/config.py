@@ -16,6 +16,8 @@ from sightguard.errors import DataError, UsageError
 from sightguard.safevlm.head import Query
 
 Precision = Literal["no", "bf16", "fp16"]
+CLIP = 1.0
+"""The norm of a step's gradients is at most this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ from sightguard.safevlm.policy import Policy
 from sightguard.safevlm.sharding import check_sharding
 from sightguard.safevlm.thresholds import calibrate
 from sightguard.safevlm.train import Training, stage_one, stage_two
+from sightguard.safevlm.zero import asked
 
 if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
@@ -89,7 +90,7 @@ def train(
         raise UsageError(f"stage is one of {', '.join(STAGES)}; got {stage!r}")
     _check(data, warn)
     accelerator = _accelerator(config, vlm)
-    check_sharding(accelerator, stage)
+    check_sharding(accelerator, stage, config)
     folder = output_folder(out, may_hold=FILES)
     _open(folder, vlm, data, config, max_false_refusal)
     held_out = HeldOut(data.held_out, judge, config.benign_checked)
@@ -264,7 +265,9 @@ def _fresh(vlm: VLM, data: Data, config: Config) -> SafetyModules:
 def _accelerator(config: Config, vlm: VLM) -> Any:
     from accelerate import Accelerator
 
-    return Accelerator(mixed_precision=config.precision, cpu=vlm.device.type == "cpu")
+    cpu = vlm.device.type == "cpu"
+    precision = "no" if asked() and not cpu else config.precision  # DeepSpeed would turn the model's own weights
+    return Accelerator(mixed_precision=precision, cpu=cpu)
 
 
 def _summary(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,20 +13,26 @@ from torch import nn
 
 from sightguard.errors import UsageError
 from sightguard.models.sharded import sharded, whole
+from sightguard.safevlm.config import Config
 from sightguard.safevlm.modules import SafetyModules
+from sightguard.safevlm.zero import check_zero, used
 
 
-def check_sharding(accelerator: Any, stage: str) -> None:
+def check_sharding(accelerator: Any, stage: str, config: Config) -> None:
     """Raise UsageError for a way of sharing out that this training cannot work with.
 
     Args:
         accelerator: of `accelerate`.
         stage: "1", "2" or "both".
+        config: of the training.
     """
     from accelerate.utils import DistributedType
 
     kind = accelerator.distributed_type
-    if kind in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+    if used(accelerator):
+        stages = [chosen for name, chosen in (("1", config.stage1), ("2", config.stage2)) if stage in (name, "both")]
+        check_zero(accelerator.deepspeed_plugin.deepspeed_config, config, stages, accelerator.num_processes)
+    if kind == DistributedType.MEGATRON_LM:
         raise UsageError(
             f"accelerate is set up for {kind.value}, which this training cannot work with; use FSDP 2, which shards weights too, or plain "
             "data parallelism"

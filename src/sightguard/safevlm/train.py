@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from sightguard.errors import TrainingStopped
-from sightguard.safevlm import checkpoint
-from sightguard.safevlm.config import Config, Stage
+from sightguard.errors import ArtifactError, TrainingStopped
+from sightguard.safevlm import checkpoint, zero
+from sightguard.safevlm.config import CLIP, Config, Stage
 from sightguard.safevlm.learner import Learner, lesson
 from sightguard.safevlm.looks import HeldOut, head_figures, head_logits
 from sightguard.safevlm.lora import adapter_of, lora
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from sightguard.data.records import Record
     from sightguard.safevlm.model import SafeVLM
 
-CLIP = 1.0
 Progress = Callable[..., None]
 
 
@@ -102,12 +101,13 @@ def _run(name: str, training: Training, stage: Stage, *, classifies: bool, learn
     optimizer = torch.optim.AdamW(learnt, lr=stage.learning_rate, weight_decay=0.0)
     steps = steps_of(stage, len(training.records), accelerator.num_processes)
     path = training.folder / "checkpoint.safetensors"
-    wrapped, driven = accelerator.prepare(learner, optimizer)
+    wrapped, driven = _prepared(training, learner, optimizer, stage)
     trained = {key: p for key, p in learner.named_parameters() if p.requires_grad}  # sharding makes new ones
     told = checkpoint.about(path)
     start = 0
     if told.get("stage") == name:
-        checkpoint.read(path, trained, optimizer)
+        _check_shares(told, path, accelerator)
+        checkpoint.read(path, trained, driven)
         start = int(told["step"])
     log = _Log(training.folder / "log.jsonl", name, start, main=accelerator.is_main_process)
     order = _Order(len(training.records), config.seed, name)
@@ -126,9 +126,37 @@ def _run(name: str, training: Training, stage: Stage, *, classifies: bool, learn
             gather(learner)
             _look(name, training, done, log, last=done == steps)
         if done % config.save_every == 0 and done < steps:
-            about = {"stage": name, "step": str(done)}
-            checkpoint.write(path, trained, optimizer, about, writes=accelerator.is_main_process)
+            about = {"stage": name, "step": str(done), **_shares(accelerator)}
+            checkpoint.write(path, trained, driven, about, writes=accelerator.is_main_process)
+    accelerator.free_memory()
     return learner
+
+
+def _prepared(
+    training: Training, learner: nn.Module, optimizer: torch.optim.Optimizer, stage: Stage
+) -> tuple[nn.Module, Any]:
+    """Return what accelerate makes of a learner and its optimizer."""
+    accelerator = training.accelerator
+    if zero.used(accelerator):
+        return zero.prepared(accelerator, learner, optimizer, stage, training.config.precision)
+    wrapped, driven = accelerator.prepare(learner, optimizer)
+    return wrapped, driven
+
+
+def _shares(accelerator: Any) -> dict[str, str]:
+    """Return what decides how a checkpoint's optimizer is laid out, and how many records make a step."""
+    by = "DeepSpeed" if zero.used(accelerator) else "accelerate"
+    return {"processes": str(accelerator.num_processes), "by": by}
+
+
+def _check_shares(told: Mapping[str, str], path: Path, accelerator: Any) -> None:
+    now = _shares(accelerator)
+    before = {name: told.get(name, value) for name, value in now.items()}
+    if before != now:
+        raise ArtifactError(
+            f"the checkpoint {path} was written by {before['processes']} processes of {before['by']}, now there are {now['processes']} of "
+            f"{now['by']}; start it as before, or remove it to begin its stage again"
+        )
 
 
 def _step(
@@ -299,6 +327,10 @@ def _seeded(seed: int) -> Iterator[None]:
 
 def _syncing(accelerator: Any, learner: nn.Module, last: bool) -> Any:
     """Exchange gradients between processes at the last pass of a step only."""
+    boundary = getattr(learner, "set_gradient_accumulation_boundary", None)
+    if boundary is not None:  # DeepSpeed
+        boundary(last)
+        return nullcontext()
     return nullcontext() if last else accelerator.no_sync(learner)
 
 
