@@ -90,9 +90,9 @@ def shared_out(folder: Path) -> Path:
 
 def takes_the_steps(of: Path, out: Path) -> None:
     compare(weights(of), weights(out))
-    losses = [[entry["loss"] for entry in lines(run)] for run in (of, out)]
-    assert len(losses[0]) == 8 + 4
-    np.testing.assert_allclose(*losses, rtol=1e-3)
+    one, two = ([entry["loss"] for entry in lines(run)] for run in (of, out))
+    assert len(one) == 8 + 4
+    np.testing.assert_allclose(one, two, rtol=1e-3)
     looked = [json.loads((run / "metrics.json").read_text())["stages"] for run in (of, out)]
     for name in ("stage1", "stage2"):
         assert looked[0][name]["over_refusal"] == looked[1][name]["over_refusal"]
