@@ -25,7 +25,8 @@ class Add:
     decodes: bool = False
 
     def edit(self, hidden: Tensor, step: Step) -> Tensor:
-        return hidden + step.last[..., None] * self.vector.to(hidden)
+        edited: Tensor = hidden + step.last[..., None] * self.vector.to(hidden)
+        return edited
 
 
 class ImageBlind(VLM):
@@ -64,9 +65,9 @@ def turned(vlm: VLM, seed: int = 0) -> Iterator[None]:
     def turning(block: nn.Module, first: bool) -> Any:
         inner = block.forward
 
-        def forward(hidden_states: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+        def forward(hidden_states: Tensor, *arguments: Any, **keywords: Any) -> Any:
             if not seen["now"]:
-                return inner(hidden_states, *arguments, **keywords)  # type: ignore[no-any-return]
+                return inner(hidden_states, *arguments, **keywords)
             output: Tensor = inner(hidden_states if first else hidden_states @ rotation.T, *arguments, **keywords)
             turned: Tensor = output @ rotation
             return turned
