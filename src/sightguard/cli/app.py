@@ -5,6 +5,7 @@ Exit status: 0 done, 1 it could not be done, 2 the command cannot be meant, 130 
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit status; every error that we raise on purpose becomes one line."""
     as_json = "--json" in arguments
+    logging.getLogger("DeepSpeed").addFilter(_beside)
     try:
         status = app(args=list(arguments), prog_name="sightguard", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -72,6 +74,12 @@ def run(arguments: Sequence[str]) -> int:
         message = "interrupted. Nothing half-written was left as finished; run the same command again."
         return _fail("Interrupted", message, INTERRUPTED, as_json=as_json)
     return status if isinstance(status, int) else 0
+
+
+def _beside(record: logging.LogRecord) -> bool:
+    """Print on stderr what DeepSpeed, which transformers imports where it finds it, would print among our results."""
+    say(record.getMessage())
+    return False
 
 
 def _with_advice(error: typer.TyperException, arguments: Sequence[str]) -> str:
