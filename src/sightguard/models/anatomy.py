@@ -93,6 +93,11 @@ def find_anatomy(model: nn.Module) -> Anatomy:
             f"{type(inner).__name__} is no transformers model: it has no get_encoder and get_decoder. Pass a PreTrainedModel, "
             "or a peft model around one."
         )
+    if getattr(inner.config.get_text_config(), "is_encoder_decoder", False) or inner.config.is_encoder_decoder:
+        raise LayoutNotFound(
+            f"{type(inner).__name__} is an encoder-decoder: its decoder never reads the prompt, so there is no text-only state of it to "
+            "steer by. Models whose language model reads prompt and picture in one sequence, or by cross-attention, can be guarded."
+        )
     vision = _vision(inner)
     decoder = inner.get_decoder()
     blocks = _blocks(inner, decoder)

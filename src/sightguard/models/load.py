@@ -61,8 +61,9 @@ def load(source: str | Path, *, revision: str | None, dtype: str, device: str | 
             )
         processor = load_processor(origin, model.config, **options)
     except (OSError, ValueError, ImportError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
-        raise ModelError(f"transformers could not load {str(source)!r}: {_first_line(error)}") from error
+        raise ModelError(f"transformers could not load {str(source)!r}: {_reason(error)}") from error
     _check_whole(source, report["missing_keys"], processor)
+    _warn_of_unused(source, report["unexpected_keys"])
     return model.to(place).eval(), processor
 
 
@@ -137,6 +138,24 @@ def _check_whole(source: str | Path, missing: Collection[str], processor: Any) -
             f"the processor of {str(source)!r} is a {type(processor).__name__} without {' and '.join(absent)}; expected the processor "
             "files of a vision-language model (processor_config.json or preprocessor_config.json, and a tokenizer) beside the weights"
         )
+
+
+def _warn_of_unused(source: str | Path, unexpected: Collection[str]) -> None:
+    if unexpected:
+        warnings.warn(
+            f"{len(unexpected)} weights of {str(source)!r} have no place in the model and are not used ({min(unexpected)}, …). Where they "
+            "are more than an optional head, the checkpoint is of another architecture than its config.json says.",
+            stacklevel=4,
+        )
+
+
+def _reason(error: Exception) -> str:
+    line = _first_line(error)
+    if line.startswith("Unrecognized configuration class"):
+        return f"it is no model that reads pictures and writes text ({line.rstrip('.')})"
+    if "torchvision" in str(error).lower():
+        return f"{line} Its picture processor needs torchvision: install the build that fits your torch (https://pytorch.org/get-started/locally)."
+    return line
 
 
 def _device(device: str | None) -> torch.device:
