@@ -21,12 +21,15 @@ GIB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check found; `advice` is empty when all is well."""
+    """What one check found. Checks of a model (`sightguard.doctor`) are such records too."""
 
     name: str
-    status: Literal["ok", "warn", "fail"]
-    found: str
-    advice: str = ""
+    status: Literal["pass", "fail", "n/a"]
+    measured: float | str | None = None
+    tolerance: float | str | None = None
+    """What was allowed; `measured` is a number where this is one."""
+    detail: str = ""
+    """What to do or to know; often empty when all is well."""
 
 
 def examine() -> list[Check]:
@@ -36,46 +39,46 @@ def examine() -> list[Check]:
 
 def check_python() -> Check:
     """Say which Python this is; an older one than we support could not have installed Sightguard."""
-    return Check("python", "ok", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
+    return Check("python", "pass", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
 
 
 def check_torch() -> Check:
     """Fail if torch is older than we support."""
-    torch = import_module("torch")
-    if _release(torch.__version__) < (2, 6):
-        return Check("torch", "fail", torch.__version__, "pip install 'torch>=2.6'")
-    return Check("torch", "ok", torch.__version__)
+    version = import_module("torch").__version__
+    if _release(version) < (2, 6):
+        return Check("torch", "fail", version, ">= 2.6", "pip install 'torch>=2.6'")
+    return Check("torch", "pass", version, ">= 2.6")
 
 
 def check_transformers() -> Check:
     """Fail if transformers is of a major version that we do not support, or cannot be imported."""
-    version = metadata.version("transformers")
+    version, allowed = metadata.version("transformers"), ">= 5.0, < 6"
     if not (5,) <= _release(version) < (6,):
-        return Check("transformers", "fail", version, "pip install 'transformers>=5.0,<6'")
+        return Check("transformers", "fail", version, allowed, "pip install 'transformers>=5.0,<6'")
     import_module("transformers")
-    return Check("transformers", "ok", version)
+    return Check("transformers", "pass", version, allowed)
 
 
 def check_torchvision() -> Check:
     """Fail if torchvision is there and broken: transformers then cannot import a single model."""
     if find_spec("torchvision") is None:
-        return Check("torchvision", "ok", "not installed (not needed)")
+        return Check("torchvision", "n/a", detail="not installed, and not needed")
     try:
         version = import_module("torchvision").__version__
     except Exception as error:
         advice = "It was built for another torch. pip uninstall torchvision, or install the build that fits your torch."
-        return Check("torchvision", "fail", f"broken: {_first_line(error)}", advice)
-    return Check("torchvision", "ok", version)
+        return Check("torchvision", "fail", f"broken: {_first_line(error)}", detail=advice)
+    return Check("torchvision", "pass", version)
 
 
 def check_device() -> Check:
     """Say where models would run."""
     torch = import_module("torch")
-    if torch.cuda.is_available():
-        return Check("device", "ok", f"cuda: {torch.cuda.get_device_name(0)}")
-    if torch.backends.mps.is_available():
-        return Check("device", "ok", "mps")
-    return Check("device", "ok", f"cpu, {torch.get_num_threads()} threads")
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return Check("device", "pass", f"cpu, {torch.get_num_threads()} threads")
+    name = f": {torch.cuda.get_device_name()}" if accelerator.type == "cuda" else ""
+    return Check("device", "pass", f"{accelerator.type}{name}")
 
 
 def check_dtypes() -> Check:
@@ -90,35 +93,34 @@ def check_dtypes() -> Check:
             (works if float((square @ square).sum()) == 64.0 else fails).append(name)
         except RuntimeError:
             fails.append(name)
-    if fails:
-        status: Literal["warn", "fail"] = "fail" if {"float32", "float64"} & set(fails) else "warn"
-        return Check(
-            "precision", status, f"works: {', '.join(works)}; fails: {', '.join(fails)}", "Load with dtype float32."
-        )
-    return Check("precision", "ok", ", ".join(works))
+    needed = {"float32", "float64"} & set(fails)
+    advice = f"{', '.join(fails)} does not work here; load with dtype float32." if fails else ""
+    return Check("precision", "fail" if needed else "pass", ", ".join(works), "float32, float64", advice)
 
 
 def check_memory() -> Check:
-    """Warn if memory would not hold the embedded model."""
+    """Say how much memory is free; little is no failure, because models differ in what they need."""
     available = available_memory()
     if available is None:
-        return Check("memory", "ok", "unknown on this system")
-    found = f"{available / GIB:.1f} GiB available"
-    if available < 2 * GIB:
-        return Check("memory", "warn", found, "The embedded model needs about 2 GiB; a 7B model in bfloat16 about 16.")
-    return Check("memory", "ok", found)
+        return Check("memory", "n/a", detail="this system does not say")
+    advice = "The embedded model needs about 2 GiB; a 7B model in bfloat16 about 16." if available < 2 * GIB else ""
+    return Check("memory", "pass", f"{available / GIB:.1f} GiB available", detail=advice)
+
+
+def check_device_memory() -> Check:
+    """Say how much memory of the accelerator is free."""
+    torch = import_module("torch")
+    if not torch.cuda.is_available():
+        return Check("device memory", "n/a", detail="no CUDA device")
+    free, whole = torch.cuda.mem_get_info()
+    return Check("device memory", "pass", f"{free / GIB:.1f} of {whole / GIB:.1f} GiB free")
 
 
 def check_disk() -> Check:
-    """Warn if the current folder has little room."""
-    folder = Path.cwd()
-    free = shutil.disk_usage(folder).free
-    found = f"{free / GIB:.1f} GiB free in the current folder"
-    if free < GIB:
-        return Check(
-            "disk", "warn", found, "Runs and downloaded models need room; free some or work in another folder."
-        )
-    return Check("disk", "ok", found)
+    """Say how much room the current folder has."""
+    free = shutil.disk_usage(Path.cwd()).free
+    advice = "Runs and downloaded models need room; free some or work in another folder." if free < GIB else ""
+    return Check("disk", "pass", f"{free / GIB:.1f} GiB free in the current folder", detail=advice)
 
 
 def available_memory() -> int | None:
@@ -142,6 +144,7 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "device": check_device,
     "precision": check_dtypes,
     "memory": check_memory,
+    "device memory": check_device_memory,
     "disk": check_disk,
 }
 
@@ -155,12 +158,8 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except Exception as error:
-        return Check(
-            name,
-            "fail",
-            f"{type(error).__name__}: {_first_line(error)}",
-            "Install Sightguard again in a new environment.",
-        )
+        found = f"{type(error).__name__}: {_first_line(error)}"
+        return Check(name, "fail", found, detail="Install Sightguard again in a new environment.")
 
 
 def _release(version: str) -> tuple[int, ...]:

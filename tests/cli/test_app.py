@@ -26,6 +26,7 @@ LOADED = f"import sys; sys.stderr.write(' '.join(m for m in {HEAVY!r} if m in sy
         "from sightguard.cli import run; run(['--version'])",
         "from sightguard.cli import run; run(['methods'])",
         "from sightguard.cli import run; run(['pocket', 'build', '--help'])",
+        "import sightguard.doctor.report",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(first: str) -> None:

@@ -1,21 +1,54 @@
-"""`sightguard doctor`: whether this computer can run Sightguard."""
+"""`sightguard doctor`: whether this computer can run Sightguard, and whether Sightguard works on a model."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from sightguard import environment
-from sightguard.cli.console import Json, print_json, print_table
+from sightguard.cli.console import Json, print_json, print_table, progress
+from sightguard.cli.generate import Revision
 
 
-def doctor(json: Json = False) -> None:
-    """Check Python, torch, transformers, the device, memory and disk; status 1 if something stands in the way."""
-    checks = environment.examine()
-    failed = environment.failed(checks)
+def doctor(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="pocket, pocket-1, pocket-2, a folder with a checkpoint, or a hub id; without it, the environment alone."
+        ),
+    ] = None,
+    guard: Annotated[Path | None, typer.Option("--guard", help="Folder of a guard fitted on the model.")] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, cuda, cuda:1, …; default: where models run.")
+    ] = None,
+    revision: Revision = None,
+    json: Json = False,
+) -> None:
+    """Check this computer and, given a model, test Sightguard on its weights; status 1 if anything fails."""
+    from sightguard.doctor.report import visit
+
+    with progress() as show:
+        report = visit(model, guard=guard, revision=revision, dtype=dtype, device=device, progress=show)
     if json:
-        print_json({"ok": not failed, "checks": [asdict(check) for check in checks]})
+        print_json(report.as_json())
     else:
-        print_table(("check", "status", "found", "what to do"), [(c.name, c.status, c.found, c.advice) for c in checks])
-    raise typer.Exit(1 if failed else 0)
+        if report.anatomy is not None:
+            _print_parts(report.anatomy)
+        rows = [(c.name, c.status, _shown(c.measured), _shown(c.tolerance), c.detail) for c in report.checks]
+        print_table(("check", "status", "measured", "tolerance", "detail"), rows)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def _print_parts(anatomy: dict[str, Any]) -> None:
+    rows = [
+        (name, part["path"] or "–", part["type"], f"{part['parameters']:,}", ", ".join(part["dtypes"]))
+        for name, part in anatomy["parts"].items()
+    ]
+    title = f"{anatomy['model']}, {anatomy['depth']} blocks of width {anatomy['hidden_size']}, {anatomy['dtype']} on {anatomy['device']}"
+    print_table(("part", "where", "class", "parameters", "dtype"), rows, title=title)
+
+
+def _shown(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.2g}"
