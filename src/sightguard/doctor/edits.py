@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sightguard.doctor.measure import difference, likeness, rounded_edit, same_prompt
-from sightguard.doctor.probes import TEXT, pictured, states_of_transformers, written
+from sightguard.doctor.probes import TEXT, side_by_side, states_of_transformers, written
 from sightguard.environment import Check
 from sightguard.errors import ModelError
 from sightguard.models.hooks import editing
@@ -47,9 +47,9 @@ class Push:
 
 def check_edit(vlm: VLM) -> Check:
     """At one layer after the other, a push as long as the state is read back from transformers' own hidden states."""
-    batch = vlm.encode([TEXT[0], pictured()[0]])
+    batch = vlm.encode(side_by_side(vlm))
     before = states_of_transformers(vlm, batch)
-    layers = sampled(vlm.anatomy.depth)
+    layers = [vlm.anatomy.layers[i] for i in sampled(len(vlm.anatomy.layers))]
     errors = {layer: misplaced(vlm, batch, before, layer) for layer in layers}
     worst = max(errors, key=errors.__getitem__)
     tolerance = rounded_edit(vlm)
@@ -87,8 +87,8 @@ def misplaced(vlm: VLM, batch: Batch, before: Sequence[Tensor], layer: int) -> f
 
 def check_edit_with_cache(vlm: VLM) -> Check:
     """An edit of every token of the answer gives the same with a KV cache and without."""
-    samples = [TEXT[0], pictured()[0]]
-    layer = vlm.anatomy.depth // 2
+    samples, layers = side_by_side(vlm), vlm.anatomy.layers
+    layer = layers[len(layers) // 2]
     size = SHARE * lengths(states_of_transformers(vlm, vlm.encode(samples))[layer])
     push = Push((layer,), size * direction(vlm.anatomy.hidden_size), decodes=True)
     read = partial(written, vlm, samples, new=3)
@@ -105,7 +105,7 @@ def check_edit_leaves_nothing(vlm: VLM) -> Check:
     """After an edit the model answers as before it."""
     samples = [TEXT[1]]
     before = written(vlm, samples, new=2).logits
-    push = Push((0,), 10 * direction(vlm.anatomy.hidden_size))
+    push = Push(vlm.anatomy.layers[:1], 10 * direction(vlm.anatomy.hidden_size))
     during = written(vlm, samples, new=2, around=steer(vlm, push).around).logits
     after = written(vlm, samples, new=2).logits
     measured = float(difference(after, before).max())
@@ -114,7 +114,7 @@ def check_edit_leaves_nothing(vlm: VLM) -> Check:
 
 
 def sampled(depth: int) -> tuple[int, ...]:
-    """Return the layers to edit one by one."""
+    """Return which of `depth` layers to edit one by one."""
     if depth <= MOST:
         return tuple(range(depth))
     return tuple(round(i * (depth - 1) / (MOST - 1)) for i in range(MOST))

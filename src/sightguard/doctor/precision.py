@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def check_dtype(vlm: VLM) -> Check:
     """What embeddings, projector, every block, final norm and head give has the dtype of the model."""
     plain = given_dtypes(vlm)
-    layers = tuple(range(vlm.anatomy.depth))
+    layers = vlm.anatomy.layers
     push = Push(layers, torch.zeros(1, vlm.anatomy.hidden_size))
     with editing(vlm.model, vlm.anatomy, layers, lambda prompt: push):
         edited = given_dtypes(vlm)

@@ -48,6 +48,11 @@ def pictured() -> tuple[Sample, ...]:
     )
 
 
+def side_by_side(vlm: VLM) -> list[Sample]:
+    """Return two prompts of different length for one batch: with a picture and without, where a model reads such together."""
+    return list(pictured()[1:]) if vlm.anatomy.crossing else [TEXT[0], pictured()[0]]
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What a model wrote: `tokens`, `rows x steps`, and the `logits` that they were chosen by, `rows x steps x vocabulary`, float32."""
