@@ -62,6 +62,10 @@ def by_status(checks: list[Check], status: str) -> set[str]:
     return {check.name for check in checks if check.status == status}
 
 
+def only(names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sightguard.doctor.examine.CHECKS", {name: CHECKS[name] for name in names})
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype"),
     [*((shape, torch.float32) for shape in ({}, *tiny.SHAPES.values())), ({}, torch.bfloat16), ({}, torch.float16)],
@@ -89,6 +93,8 @@ def test_the_embedded_models_pass_everything(name: str) -> None:
 
 @pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
 def test_a_planted_fault_is_found(plant: Callable[..., VLM], monkeypatch: pytest.MonkeyPatch) -> None:
+    if plant not in ALONE:
+        only(FAULTS[plant], monkeypatch)
     found = examine(plant(tiny.vlm(), monkeypatch))
     failed = by_status(found, "fail")
     assert failed >= FAULTS[plant]
@@ -110,6 +116,7 @@ def test_a_planted_fault_is_found(plant: Callable[..., VLM], monkeypatch: pytest
     ids=lambda plant: plant.__name__,
 )
 def test_a_planted_fault_is_found_in_bfloat16(plant: Callable[..., VLM], monkeypatch: pytest.MonkeyPatch) -> None:
+    only(FAULTS[plant], monkeypatch)
     vlm = VLM(tiny.llava().bfloat16(), tiny.processor())
     assert by_status(examine(plant(vlm, monkeypatch)), "fail") >= FAULTS[plant]
 
@@ -141,7 +148,7 @@ def test_the_wrong_dtype_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_edit_that_stays_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "edit leaves nothing"
-    monkeypatch.setattr("sightguard.doctor.examine.CHECKS", {name: CHECKS[name]})
+    only({name}, monkeypatch)
     with monkeypatch.context() as patch:
         assert by_status(examine(faults.hooks_that_stay(tiny.vlm(), patch)), "fail") == {name}
     assert by_status(examine(tiny.vlm()), "pass") == {name}
@@ -166,9 +173,10 @@ def test_what_a_model_cannot_do_is_not_held_against_it(monkeypatch: pytest.Monke
     assert by_status(found, "pass") == {"parts", "dtype", "states", "states in a batch", "text alone", "edit"}
 
 
-def test_a_guard_of_this_model_passes_and_one_of_another_fails(tmp_path: Path) -> None:
+def test_a_guard_of_this_model_passes_and_one_of_another_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vlm, other = tiny.vlm(), tiny.vlm(seed=1)
     folder = save(tiny.guard(vlm), tmp_path / "guard")
+    only(set(), monkeypatch)
     own = {check.name: check for check in examine(vlm, guard=folder)}
     assert own["guard, fingerprint"].status == own["guard, runs"].status == "pass"
     assert "changed 3 of 4 harmless prompts" in own["guard, runs"].detail
