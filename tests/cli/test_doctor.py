@@ -96,8 +96,9 @@ def test_what_cannot_be_meant_is_status_2(given: str, capsys: pytest.CaptureFixt
 def test_an_old_torch_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     old = ModuleType("torch")
     old.__version__ = "2.5.1"  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torch", old)
-    assert environment.check_torch().status == "fail"
+    with monkeypatch.context() as patch:  # gone before anything is seeded again
+        patch.setitem(sys.modules, "torch", old)
+        assert environment.check_torch().status == "fail"
 
 
 def test_a_broken_torchvision_is_a_failure_and_none_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
