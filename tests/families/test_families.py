@@ -129,6 +129,7 @@ def test_saved_and_loaded_it_answers_the_same(family: str, tmp_path: Path) -> No
     before = same.generate(tiny.samples(), max_new_tokens=6)
     suite.distinct([response.text for response in before])
     assert [r.text for r in again.generate(tiny.samples(), max_new_tokens=6)] == [r.text for r in before]
+    assert type(again.processor).__name__ == type(vlm.processor).__name__
     assert again.fingerprint.weights_sha256 == vlm.fingerprint.weights_sha256
 
 

@@ -7,20 +7,19 @@ pictures only, so without torchvision the video part is left out: the same class
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from transformers import AutoProcessor, PreTrainedConfig, ProcessorMixin
 from transformers.models.auto.configuration_auto import model_type_to_module_name
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
-from transformers.utils import is_torchvision_available
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from transformers.utils import cached_file, is_torchvision_available
 
 VIDEO = "video_processor"
 
@@ -36,19 +35,34 @@ def load_processor(origin: Path | str, config: PreTrainedConfig, **options: Any)
     Raises:
         ImportError: the processor cannot do without a package that is not installed; the message names it.
     """
-    found = None if is_torchvision_available() else processor_class(config)
+    found = None if is_torchvision_available() else processor_class(config, _named(origin, options))
     return (found or AutoProcessor).from_pretrained(origin, trust_remote_code=False, **options)
 
 
-def processor_class(config: PreTrainedConfig) -> type[ProcessorMixin] | None:
-    """Return the processor class of a model without its video part, or None where transformers knows no class for the model."""
-    name = PROCESSOR_MAPPING_NAMES.get(config.model_type)
-    if not isinstance(name, str):
+def processor_class(config: PreTrainedConfig, named: str | None = None) -> type[ProcessorMixin] | None:
+    """Return a processor class without its video part, or None where transformers knows none.
+
+    Args:
+        config: of the model.
+        named: what the checkpoint says that its processor is; default: what transformers has for such models.
+    """
+    name = named or PROCESSOR_MAPPING_NAMES.get(config.model_type)
+    home = next((kind for kind, known in PROCESSOR_MAPPING_NAMES.items() if known == name and _has_module(kind)), None)
+    if name is None or home is None:
         return None
-    home = next(kind for kind, known in PROCESSOR_MAPPING_NAMES.items() if known == name and _has_module(kind))
     with _pil_twins(model_type_to_module_name(home)):
         module = importlib.import_module(_module(home))
     return without_video(getattr(module, name))
+
+
+def _named(origin: Path | str, options: dict[str, Any]) -> str | None:
+    """Return the processor class that the files of a checkpoint name; the first that does, in transformers' order."""
+    for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
+        path = cached_file(str(origin), name, _raise_exceptions_for_missing_entries=False, **options)
+        named = json.loads(Path(path).read_text()).get("processor_class") if path else None
+        if named:
+            return str(named).removesuffix("Fast")
+    return None
 
 
 @cache
