@@ -394,3 +394,9 @@ def test_a_gradient_that_is_no_number_stops_the_training_under_deepspeed() -> No
     engine = SimpleNamespace(step=lambda: None, was_step_applied=lambda: False)
     with pytest.raises(TrainingStopped, match="a gradient is not finite"):
         Driven(None, engine, torch.optim.AdamW([torch.zeros(1)])).step()
+
+
+def test_trainings_of_one_process_may_differ_in_precision() -> None:
+    vlm = tiny.vlm()
+    found = [_accelerator(replace(made.CONFIG, precision=precision), vlm) for precision in ("no", "bf16", "no")]
+    assert [accelerator.mixed_precision for accelerator in found[-1:]] == ["no"]

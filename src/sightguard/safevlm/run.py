@@ -264,7 +264,9 @@ def _fresh(vlm: VLM, data: Data, config: Config) -> SafetyModules:
 
 def _accelerator(config: Config, vlm: VLM) -> Any:
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    AcceleratorState._reset_state()  # an earlier training of this process may have had another precision
     cpu = vlm.device.type == "cpu"
     precision = "no" if asked() and not cpu else config.precision  # DeepSpeed would turn the model's own weights
     return Accelerator(mixed_precision=precision, cpu=cpu)
