@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts import family_tables
 from scripts.provenance import ROOT
 from sightguard.artifacts import read_json, write_text
 from sightguard.report.tables import broken
@@ -382,6 +383,7 @@ VIEWS: dict[str, Callable[[Results], list[str]]] = {
     "heads": heads,
     "rtvlm": rtvlm,
     "safevlm_cost": safevlm_cost,
+    **family_tables.VIEWS,
 }
 
 Column = tuple[str, dict[str, str]]
