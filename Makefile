@@ -26,6 +26,7 @@ test-all: $(VENV)/.dev ## every test, the slow ones too, and all figures of the 
 	$(BIN)/python -m scripts.measure
 	$(BIN)/python -m scripts.ablations
 	$(BIN)/python -m scripts.certificates
+	$(BIN)/python -m scripts.families
 	$(BIN)/python -m scripts.render_docs
 
 check: $(VENV)/.dev ## format, lint, types, floors, tables of the documentation
@@ -35,10 +36,11 @@ check: $(VENV)/.dev ## format, lint, types, floors, tables of the documentation
 	$(BIN)/lint-imports
 	$(BIN)/python -m scripts.check_docs
 
-results: $(VENV)/.core ## measure again what the tables of the documentation show
+results: $(VENV)/.dev ## measure again what the tables of the documentation show
 	$(BIN)/python -m scripts.measure
 	$(BIN)/python -m scripts.ablations
 	$(BIN)/python -m scripts.certificates
+	$(BIN)/python -m scripts.families
 	$(BIN)/python -m scripts.render_docs
 
 bench: $(VENV)/.dev ## speed and memory, side by side in one run
