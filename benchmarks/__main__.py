@@ -1,6 +1,7 @@
 """Speed and memory side by side in one run: `python -m benchmarks [--shapes pocket 0.3B] [--out results/bench-cpu.json]`.
 
 On an accelerator: `python -m benchmarks --shapes 7B 13B --batches 1 8 32 --out results/bench-gpu.json`.
+Every family after that, in processes of their own, and on an accelerator two real shapes: see benchmarks/families.py.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import families
 from benchmarks.start import start
 from benchmarks.steering import fitting, generation, guard_of, load, peaks
 from scripts.provenance import provenance
@@ -57,6 +59,7 @@ def main() -> None:
             print(shape, batch, found["batches"][str(batch)], flush=True)
         results["shapes"][shape] = found
         write_json(given.out, {**results, "provenance": provenance()})
+    families.main(["--rounds", str(given.rounds), *(["--gpu"] if torch.cuda.is_available() else [])])
 
 
 main()
