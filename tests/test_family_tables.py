@@ -75,6 +75,13 @@ def test_the_committed_rows_are_the_families_of_the_catalogue_and_their_checks(r
     assert all(limit["family"] in MAKERS for limit in results["limits"])
 
 
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "docs/methods/vlm_guard.md", "docs/methods/safevlm.md"])
+def test_a_page_that_counts_the_families_counts_right(page: str, root: Path) -> None:
+    counts = re.findall(r"(\d+) families", (root / page).read_text(encoding="utf-8"))
+    assert counts
+    assert set(counts) == {str(len(MAKERS))}
+
+
 def test_a_failed_check_is_seen_in_the_table(results: dict[str, Any]) -> None:
     results["families"]["llava"]["checks"]["VLM-Guard"]["passed"] -= 1
     results["failed"] = ["a"]
