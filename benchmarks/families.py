@@ -35,6 +35,7 @@ from sightguard.models.states import prompt_states
 from sightguard.models.vlm import VLM
 from sightguard.steering.memory import Memory
 from sightguard.steering.steer import steer
+from sightguard.steering.vlm_guard import VlmGuard
 from sightguard.types import Sample
 from tests import tiny
 from tests.families import words
@@ -124,10 +125,14 @@ def prompts(count: int, side: int = 24) -> list[Sample]:
     ]
 
 
-def generation(vlm: VLM, samples: Sequence[Sample], *, rounds: int, tokens: int) -> dict[str, Any]:
-    """Compare plain generation with a guard at every step, in one batch; references are read anew each time."""
+def everywhere(vlm: VLM) -> VlmGuard:
+    """Return a guard that acts on every prompt, at prefill and at every step: the dearest case."""
+    return replace(guard_of(vlm), phase="prefill+decode")
+
+
+def generation(vlm: VLM, guard: VlmGuard, samples: Sequence[Sample], *, rounds: int, tokens: int) -> dict[str, Any]:
+    """Compare plain generation with a guarded one, in one batch; references are read anew each time."""
     memory = Memory()
-    guard = replace(guard_of(vlm), phase="prefill+decode")
     ways = {"unguarded": vlm.generate, "guarded": steer(vlm, guard, memory=memory).generate}
     return compare(ways, samples, rounds=rounds, tokens=tokens, fresh=memory.clear)
 
@@ -142,7 +147,7 @@ def one(folder: str, rounds: int) -> dict[str, Any]:
         began = now()
         prompt_states(vlm, prompts(PROMPTS), vlm.anatomy.layers, batch=BATCH)
         times.append(now() - began)
-    found = generation(vlm, prompts(BATCH), rounds=rounds, tokens=TOKENS)
+    found = generation(vlm, everywhere(vlm), prompts(BATCH), rounds=rounds, tokens=TOKENS)
     return {
         "parameters": sum(p.numel() for p in vlm.model.parameters()),
         "load_seconds": loaded,
@@ -198,35 +203,35 @@ def on_cpu(families: Sequence[str], *, rounds: int, busy: bool = False) -> dict[
 def of_real_shape(shape: Shape, *, device: str, batches: Sequence[int], rounds: int, tokens: int) -> dict[str, Any]:
     """Measure one random model of a shape: ratios, tokens per second and peak memory for each batch."""
     vlm = of_shape(shape, device)
+    guard, side = everywhere(vlm), shape["side"]
     return {
         "parameters": sum(p.numel() for p in vlm.model.parameters()),
         "dtype": str(vlm.model.dtype).removeprefix("torch."),
-        "batches": {str(batch): of_batch(vlm, prompts(batch, shape["side"]), rounds, tokens) for batch in batches},
+        "batches": {str(batch): of_batch(vlm, guard, prompts(batch, side), rounds, tokens) for batch in batches},
     }
 
 
-def of_batch(vlm: VLM, samples: Sequence[Sample], rounds: int, tokens: int) -> dict[str, Any]:
+def of_batch(vlm: VLM, guard: VlmGuard, samples: Sequence[Sample], rounds: int, tokens: int) -> dict[str, Any]:
     ids = vlm.encode(samples[:1]).inputs["input_ids"]
-    found = generation(vlm, samples, rounds=rounds, tokens=tokens)
+    found = generation(vlm, guard, samples, rounds=rounds, tokens=tokens)
     seconds = {way: row["prefill_seconds"] + (tokens - 1) * row["decode_seconds"] for way, row in found.items()}
     return {
         "image_tokens": int((ids == vlm.anatomy.image_token_id).sum()),
         "prompt_tokens": int(ids.shape[1]),
         "generate": found,
         "tokens_per_second": {way: len(samples) * tokens / taken for way, taken in seconds.items()},
-        "peak_mib": peaks(vlm, samples),
+        "peak_mib": peaks(vlm, guard, samples),
     }
 
 
-def peaks(vlm: VLM, samples: Sequence[Sample]) -> dict[str, float]:
+def peaks(vlm: VLM, guard: VlmGuard, samples: Sequence[Sample]) -> dict[str, float]:
     """Return the accelerator's peak memory of one answer, plain and guarded; on a CPU that of the process so far."""
-    guard = replace(guard_of(vlm), phase="prefill+decode")
     found = {}
+    cuda = vlm.device.type == "cuda"
     for way, generate in {"unguarded": vlm.generate, "guarded": steer(vlm, guard).generate}.items():
-        if vlm.device.type == "cuda":
+        if cuda:
             torch.cuda.reset_peak_memory_stats()
         generate(samples, max_new_tokens=4, min_new_tokens=4, batch=len(samples))
-        cuda = vlm.device.type == "cuda"
         found[way] = torch.cuda.max_memory_allocated() / 2**20 if cuda else peak_mib()
     return found
 

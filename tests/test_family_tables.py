@@ -20,6 +20,8 @@ from sightguard.artifacts import read_json
 from tests.families import test_families
 from tests.families.catalogue import MAKERS
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of processors of transformers
+
 TINY = """
 import pytest
 
