@@ -10,6 +10,7 @@ takes random weights in the shapes of LLaVA-1.5-7B and Qwen2.5-VL-7B, in bfloat1
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -248,6 +249,7 @@ def on_gpu(batches: Sequence[int], *, rounds: int, tokens: int) -> dict[str, Any
     for name, shape in SHAPES.items():
         measured = of_real_shape(shape, device="cuda", batches=batches, rounds=rounds, tokens=tokens)
         found[name] = told(name, measured)
+        gc.collect()
         torch.cuda.empty_cache()
     machine = {"device": torch.cuda.get_device_name(), "threads": torch.get_num_threads()}
     return {"schema": 1, "machine": machine, "rounds": rounds, "tokens": tokens, "shapes": found}
