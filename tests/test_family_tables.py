@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from benchmarks import families as benchmark
 from scripts import families, family_tables
 from scripts.render_docs import render
 from sightguard.artifacts import read_json
-from tests.families import test_families
+from tests.conformance.test_methods import CHECKS
 from tests.families.catalogue import MAKERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of processors of transformers
@@ -73,7 +74,7 @@ def test_a_test_of_every_family_without_a_column_is_noticed() -> None:
 def test_the_committed_rows_are_the_families_of_the_catalogue_and_their_checks(results: dict[str, Any]) -> None:
     assert list(results["families"]) == list(MAKERS)
     checks = {family: row["checks"]["VLM-Guard"]["n"] for family, row in results["families"].items()}
-    assert checks == dict.fromkeys(MAKERS, len(test_families.CHECKS))
+    assert checks == dict.fromkeys(MAKERS, len(CHECKS))
     assert all(limit["family"] in MAKERS for limit in results["limits"])
 
 
@@ -89,11 +90,18 @@ def test_a_failed_check_is_seen_in_the_table(results: dict[str, Any]) -> None:
     results["failed"] = ["a"]
     results["limits"][0]["shown"] = False
     shown = "\n".join(family_tables.families(results))
-    n = len(test_families.CHECKS)
+    n = len(CHECKS)
     assert f"| **{n - 1} of {n}** |" in shown
     assert "**1 failed**" in shown
     assert "tiny random models of the real architectures, float32, CPU" in shown
     assert "**did not pass**" in family_tables.families_limits(results)[0]
+
+
+@pytest.mark.parametrize("view", [family_tables.families, family_tables.families_full, family_tables.families_refused])
+def test_every_view_is_a_whole_table(view: Callable[[dict[str, Any]], list[str]], results: dict[str, Any]) -> None:
+    rows = [line for line in view(results) if line.startswith("|")]
+    assert len(rows) >= 4
+    assert len({row.count("|") for row in rows}) == 1
 
 
 def test_every_family_that_has_no_place_here_says_why(results: dict[str, Any]) -> None:
