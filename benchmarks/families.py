@@ -28,7 +28,7 @@ from typing import Any
 import torch
 import transformers as t
 
-from benchmarks.steering import guard_of
+from benchmarks.steering import pairs
 from benchmarks.timing import compare, now
 from scripts.provenance import provenance
 from sightguard.artifacts import write_json
@@ -127,8 +127,9 @@ def prompts(count: int, side: int = 24) -> list[Sample]:
 
 
 def everywhere(vlm: VLM) -> VlmGuard:
-    """Return a guard that acts on every prompt, at prefill and at every step: the dearest case."""
-    return replace(guard_of(vlm), phase="prefill+decode")
+    """Return a guard that acts on every prompt, at prefill and at every step, on as many directions as there are up to 16: the dearest case."""
+    guard = VlmGuard.fit(vlm, pairs())
+    return replace(guard, gate="always", phase="prefill+decode", m=min(16, guard.directions.rank))
 
 
 def generation(vlm: VLM, guard: VlmGuard, samples: Sequence[Sample], *, rounds: int, tokens: int) -> dict[str, Any]:
