@@ -17,6 +17,7 @@ from torch.nn import functional
 from sightguard.errors import ArtifactError
 from sightguard.models.anatomy import Anatomy, unwrap
 from sightguard.models.hooks import hooked
+from sightguard.models.placement import device_of
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def extra_rows(anatomy: Anatomy, first: int, rows: Tensor) -> Iterator[None]:
         if ids.shape[-1] == 1:
             return None  # a token of the answer, which is never one of these
         ours = (ids >= first) & (ids < last)
-        added = rows.to(output.dtype)[(ids - first).clamp(0, len(rows) - 1)]
+        added = rows.to(output)[(ids - first).clamp(0, len(rows) - 1)]
         return torch.where(ours[..., None], added, output)
 
     def silence(module: nn.Module, args: Any, logits: Tensor) -> Tensor:
@@ -81,15 +82,17 @@ def adapted(model: nn.Module, adapter: Adapter) -> Iterator[None]:
 
     def adding(a: Tensor, b: Tensor) -> Any:
         def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            return output + functional.linear(functional.linear(args[0], a), b) * adapter.scale
+            x = args[0].to(output.device)
+            return output + functional.linear(functional.linear(x, a), b) * adapter.scale
 
         return after
 
     with ExitStack() as stack:
         for path, (a, b) in adapter.layers.items():
             module = _linear(inner, path)
-            weight = module.weight
-            stack.enter_context(hooked(module, after=adding(a.to(weight), b.to(weight))))
+            dtype = module.weight.dtype if module.weight.is_floating_point() else inner.dtype
+            place = device_of(module)
+            stack.enter_context(hooked(module, after=adding(a.to(place, dtype), b.to(place, dtype))))
         yield
 
 

@@ -15,10 +15,12 @@ from torch import nn
 
 from sightguard.errors import LayoutNotFound, NoVision, UnknownName, UsageError
 from sightguard.models.layouts import CROSSING, PROJECTOR_PATHS
+from sightguard.models.placement import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
     from transformers import PreTrainedModel
 
 
@@ -41,6 +43,11 @@ class Anatomy:
     """Whether the model reads `token_type_ids`."""
     crossing: frozenset[int] = frozenset()
     """Blocks that only look at pictures (cross-attention); the model skips them on text alone."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go: the device of the embeddings. Blocks may run on others; their states say on which."""
+        return device_of(self.embeddings)
 
     @property
     def depth(self) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sightguard.artifacts import Fingerprint
+from sightguard.models.adapters import weights
 from sightguard.models.anatomy import unwrap
 from sightguard.models.sharded import whole
 
@@ -37,15 +38,20 @@ def fingerprint(model: nn.Module, processor: Any) -> Fingerprint:
 
 
 def weights_digest(decoder: nn.Module) -> str:
-    """Return a sha256 over evenly spaced values of every decoder parameter, rounded to bfloat16: the same in float32 and in bfloat16."""
+    """Return a sha256 over evenly spaced values of every decoder parameter, rounded to bfloat16: the same in float32 and in bfloat16.
+
+    The integers of a quantised layer count as they are. Adapters count where they are at work; weights that accelerate keeps
+    elsewhere are read from there, each whole, which takes time where that is a disk.
+    """
     digest = hashlib.sha256()
-    for name, parameter in decoder.named_parameters():
-        flat = whole(parameter.detach()).flatten()
+    for name, values in weights(decoder):
+        flat = whole(values).flatten()
         # whole numbers: a float32 step would overshoot the end of a large embedding
         count = min(SAMPLED, flat.numel())
         picks = torch.arange(count, device=flat.device) * (flat.numel() - 1) // max(count - 1, 1)
         digest.update(name.encode())
-        digest.update(flat[picks].bfloat16().cpu().view(torch.int16).numpy().tobytes())
+        some = flat[picks].cpu()
+        digest.update((some.bfloat16().view(torch.int16) if some.is_floating_point() else some).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -402,7 +402,7 @@ class _Session:
                 "this way of decoding is not supported under a guard (greedy, sampling, beams and several sequences are)"
             )
         self.spans = self.spans or self._stretches()
-        parts = [self.method.edit(hidden[:, s.start : s.stop], s.at(layer)) for s in self.spans]
+        parts = [self.method.edit(hidden[:, s.start : s.stop], s.at(layer, hidden.device)) for s in self.spans]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
@@ -414,8 +414,10 @@ class _Span:
     stop: int
     step: Step
 
-    def at(self, layer: int) -> Step:
-        return replace(self.step, layer=layer)
+    def at(self, layer: int, device: torch.device) -> Step:
+        """Return the step at one layer, on the device of its states."""
+        names = ("positions", "real", "image", "last")
+        return replace(self.step, layer=layer, **{name: getattr(self.step, name).to(device) for name in names})
 
 
 def _reading(prompt: Prompt) -> Step:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,30 @@ import torch
 from safetensors import SafetensorError
 
 from sightguard.errors import ModelError, NoVision, UnknownName, UsageError
+from sightguard.hub import explained
+from sightguard.models.placement import DeviceMap, placement
+from sightguard.models.quantize import Bits, configuration
 from sightguard.pocket.locate import NAMES, folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load(source: str | Path, *, revision: str | None, dtype: str, device: str | None) -> tuple[PreTrainedModel, Any]:
+def load(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str | None = None,
+    device_map: DeviceMap | None = None,
+    max_memory: Mapping[int | str, int | str] | None = None,
+    offload_folder: str | Path | None = None,
+    quantization: Bits | None = None,
+    quantization_config: Any = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> tuple[PreTrainedModel, Any]:
     """Load a model and its processor.
 
     Args:
@@ -28,16 +45,26 @@ def load(source: str | Path, *, revision: str | None, dtype: str, device: str | 
         revision: commit of the hub repository; pin it, or the model may change under the guard.
         dtype: "auto" (the checkpoint's own on an accelerator, float32 on a CPU) or a torch dtype by name.
         device: "cpu", "cuda", "cuda:1" …; default: an accelerator where there is one.
+        device_map: "auto" spreads the model over all accelerators, then the CPU's memory, then `offload_folder`, by accelerate; or a map
+            from the parts' paths to devices, "cpu" or "disk". In place of `device`.
+        max_memory: how much of each device `device_map` may use, as accelerate takes it: `{0: "20GiB", "cpu": "60GiB"}`.
+        offload_folder: where weights lie that fit on no device.
+        quantization: "4bit" or "8bit", by bitsandbytes, on an accelerator.
+        quantization_config: a configuration of transformers for any other quantisation.
+        token, cache_dir, local_files_only: of the hub.
 
     Raises:
         UnknownName: neither a name of ours, nor a folder, nor a hub id.
         NoVision: a text-only model.
-        UsageError: a device that is not there.
-        ModelError: a checkpoint that transformers cannot load, or not whole.
+        UsageError: a device that is not there, or options that exclude each other.
+        ModelError: a checkpoint that transformers cannot load, or not whole; a package that is missing or broken; the hub out of reach.
     """
+    if device is not None and device_map is not None:
+        raise UsageError(f"device={device!r} and device_map={device_map!r} were both given; leave one out")
     place = _device(device)
     precision = _dtype(dtype, place)
     origin = _origin(source)
+    _check_torchvision()
     if isinstance(origin, str) and revision is None:
         warnings.warn(
             f"{origin} is loaded without a revision, so it may change under the guard. Pass revision='<commit>' (the hub shows it) to pin it.",
@@ -47,7 +74,10 @@ def load(source: str | Path, *, revision: str | None, dtype: str, device: str | 
 
     from sightguard.models.processors import load_processor
 
-    options: dict[str, Any] = {"revision": revision} if isinstance(origin, str) else {"local_files_only": True}
+    remote = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    options: dict[str, Any] = remote if isinstance(origin, str) else {"local_files_only": True}
+    quantized = configuration(quantization, quantization_config, place, precision)
+    placed = placement(device_map, place if quantized is not None else None, max_memory, offload_folder)
     _check_vision(origin)
     try:
         with _without_bars():
@@ -57,14 +87,18 @@ def load(source: str | Path, *, revision: str | None, dtype: str, device: str | 
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                **({} if quantized is None else {"quantization_config": quantized}),
+                **placed,
                 **options,
             )
         processor = load_processor(origin, model.config, **options)
     except (OSError, ValueError, ImportError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
+        if isinstance(origin, str):
+            raise explained(origin, revision, _reason(error)) from error
         raise ModelError(f"transformers could not load {str(source)!r}: {_reason(error)}") from error
     _check_whole(source, report["missing_keys"], processor)
     _warn_of_unused(source, report["unexpected_keys"])
-    return model.to(place).eval(), processor
+    return (model if placed or _is_quantized(model) else model.to(place)).eval(), processor
 
 
 @contextmanager
@@ -156,6 +190,19 @@ def _reason(error: Exception) -> str:
     if "torchvision" in str(error).lower():
         return f"{line} Its picture processor needs torchvision: install the build that fits your torch (https://pytorch.org/get-started/locally)."
     return line
+
+
+def _check_torchvision() -> None:
+    """Say plainly that torchvision is there and broken: transformers would say of each model that it cannot be imported."""
+    from sightguard.environment import check_torchvision
+
+    found = check_torchvision()
+    if found.status == "fail":
+        raise ModelError(f"torchvision is {found.measured}. transformers can load no model beside it. {found.detail}")
+
+
+def _is_quantized(model: PreTrainedModel) -> bool:
+    return getattr(model, "hf_quantizer", None) is not None
 
 
 def _device(device: str | None) -> torch.device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,18 +31,17 @@ def text_states(
         raise DataError(
             f"a text-only prompt holds no tokens (row {next(i for i, row in enumerate(rows) if not row)}), so it has no state"
         )
-    device = next(anatomy.decoder.parameters()).device
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     states: dict[int, Tensor] = {}
     for start in range(0, len(order), batch):
         indices = order[start : start + batch]
-        inputs = pad_rows([rows[i] for i in indices], pad=pad, device=device)
+        inputs = pad_rows([rows[i] for i in indices], pad=pad, device=anatomy.device)
         # written out, since a decoder called by itself would count the padding
         positions = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
         told = {"token_type_ids": torch.zeros_like(inputs["input_ids"])} if anatomy.token_types else {}
         reader = anatomy.base if anatomy.token_types else anatomy.decoder
         seen = early_states(anatomy, reader, layers, {**inputs, **told, "position_ids": positions})
-        states.update(zip(indices, _last(seen, layers).unbind(1), strict=True))
+        states.update(zip(indices, last_states(seen, layers).unbind(1), strict=True))
     return torch.stack([states[i] for i in range(len(rows))], dim=1)
 
 
@@ -54,10 +53,14 @@ def prompt_states(vlm: VLM, samples: Sequence[Sample], layers: Sequence[int], *,
     for indices in vlm.batches(samples, size):
         inputs = vlm.encode([samples[i] for i in indices]).inputs
         seen = early_states(vlm.anatomy, vlm.anatomy.base, layers, inputs)
-        states.update(zip(indices, _last(seen, layers).unbind(1), strict=True))
+        states.update(zip(indices, last_states(seen, layers).unbind(1), strict=True))
     return torch.stack([states[i] for i in range(len(samples))], dim=1)
 
 
-def _last(seen: dict[int, Tensor], layers: Sequence[int]) -> Tensor:
-    # prompts are padded on the left, so the last column is the last prompt token of every row
-    return torch.stack([seen[layer][:, -1].float() for layer in layers])
+def last_states(seen: Mapping[int, Tensor], layers: Sequence[int]) -> Tensor:
+    """Return the last column of recorded states, `layers x rows x hidden`, float32, on the device of the first of `layers`.
+
+    Prompts are padded on the left, so that is the last prompt token of every row.
+    """
+    device = seen[layers[0]].device
+    return torch.stack([seen[layer][:, -1].to(device, torch.float32) for layer in layers])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from transformers import PreTrainedModel
+
+    from sightguard.models.placement import DeviceMap
+    from sightguard.models.quantize import Bits
 
 Around = Callable[[Batch], Any]
 """What `generate` opens around the call of the model for one batch: a context manager, such as an edit."""
@@ -55,17 +58,44 @@ class VLM:
         object.__setattr__(self, "fingerprint", fingerprint(self.model, self.processor))
 
     @staticmethod
-    def load(source: str | Path, *, revision: str | None = None, dtype: str = "auto", device: str | None = None) -> VLM:
+    def load(
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: str = "auto",
+        device: str | None = None,
+        device_map: DeviceMap | None = None,
+        max_memory: Mapping[int | str, int | str] | None = None,
+        offload_folder: str | Path | None = None,
+        quantization: Bits | None = None,
+        quantization_config: Any = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+    ) -> VLM:
         """Load a model by name ("pocket"), folder or hub id; see `sightguard.models.load`."""
         from sightguard.models.load import load
 
-        model, processor = load(source, revision=revision, dtype=dtype, device=device)
+        model, processor = load(
+            source,
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            max_memory=max_memory,
+            offload_folder=offload_folder,
+            quantization=quantization,
+            quantization_config=quantization_config,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
         return VLM(model, processor)
 
     @property
     def device(self) -> torch.device:
-        device: torch.device = self.model.device
-        return device
+        """Where inputs go: the device of the embeddings. In a model over several devices, blocks run on others too."""
+        return self.anatomy.device
 
     @property
     def context(self) -> int | None:

@@ -28,6 +28,7 @@ from sightguard.artifacts import (
 )
 from sightguard.data.taxonomy import Taxonomy
 from sightguard.errors import ArtifactError, FingerprintMismatch
+from sightguard.hub import fetched
 from sightguard.models.additions import Adapter
 from sightguard.safevlm.card import card
 from sightguard.safevlm.model import SafeVLM
@@ -49,6 +50,7 @@ def save(
     policy: Mapping[str, Any] | None = None,
     measured: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
+    license: str | None = None,
 ) -> Path:
     """Write a SafeVLM to a new folder, whole or not at all.
 
@@ -59,6 +61,7 @@ def save(
         policy: the data of the policy's file, so that it is read back as it is; None keeps the default policy.
         measured: figures for the card and for `safevlm.json`.
         training: how it was trained, for the same.
+        license: for the card, an identifier such as "apache-2.0".
 
     Raises:
         OutputError: the folder holds something, or cannot be written.
@@ -81,25 +84,44 @@ def save(
         write_tensors(place / "modules.safetensors", arrays(safe.modules.state_dict(), dtype))
         if safe.adapter is not None:
             _write_adapter(place / "adapter", safe.adapter, dtype, safe.vlm.fingerprint.repo)
-        write_text(place / "README.md", card(about))
+        write_text(place / "README.md", card(about, license=license))
         write_json(place / "safevlm.json", about)
     return Path(folder)
 
 
-def load(folder: str | Path, vlm: VLM, *, other_model: bool = False, **parts: Any) -> SafeVLM:
+def load(
+    source: str | Path,
+    vlm: VLM,
+    *,
+    other_model: bool = False,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    **parts: Any,
+) -> SafeVLM:
     """Read a SafeVLM for `vlm`.
 
     Args:
-        folder: where it lies.
+        source: its folder, or its id on the hub ("owner/name").
         vlm: the model that it was trained on.
         other_model: use it although it was trained on another model of the same width.
+        revision, token, cache_dir, local_files_only: of the hub; see `sightguard.hub.Fetch`.
         parts: fields of `SafeVLM` to set otherwise (`policy`, `hints`, `tokens`, `adapter=None` for stage 1 alone, …).
 
     Raises:
-        ArtifactError: a file is missing or broken.
+        ArtifactError: a file is missing or broken, or the hub could not be reached.
         FingerprintMismatch: it was trained on another model.
     """
-    place = Path(folder)
+    place = fetched(
+        source,
+        "SafeVLM",
+        "safevlm.json",
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+    )
     if not (place / "safevlm.json").is_file():
         raise ArtifactError(
             f"no SafeVLM at {str(place)!r}: expected a folder with safevlm.json (`sightguard train` makes one)"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sightguard.hub import front_matter
+
 _LIMITS = """## Limits
 
 - The head judges requests with a picture; of a request without one it says nothing.
@@ -14,20 +16,17 @@ _LIMITS = """## Limits
 """
 
 
-def card(about: Mapping[str, Any]) -> str:
+def card(about: Mapping[str, Any], *, license: str | None = None) -> str:
     """Return the card as Markdown.
 
     Args:
         about: the content of `safevlm.json`.
+        license: an identifier such as "apache-2.0"; None leaves it out.
     """
     shape, taxonomy, base = about["shape"], about["taxonomy"], about["fingerprint"]
     stages = "1 and 2 (LoRA adapter)" if about["adapter"] else "1 (safety modules only)"
     lines = [
-        "---",
-        "library_name: sightguard",
-        f"base_model: {base['repo']}",
-        "tags: [safety, vision-language-model, safevlm]",
-        "---",
+        front_matter(tags=["safevlm", "safety", "vision-language-model"], base=base["repo"], license=license),
         f"# SafeVLM for {base['repo']}",
         "",
         "Safety projector, safety tokens and safety head (arXiv 2405.13581, 2411.11543), made by Sightguard.",

@@ -16,12 +16,13 @@ several pictures and tiles; hints and policy are ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ from sightguard.safevlm.verdict import joint, risks, stacked
 from sightguard.types import Response, Risk, Sample
 
 if TYPE_CHECKING:
+    from sightguard.hub import Push
     from sightguard.models.encode import Batch
     from sightguard.models.vlm import VLM
 
@@ -90,17 +92,45 @@ class SafeVLM:
         self.modules.to(self.vlm.device).eval()
 
     @staticmethod
-    def from_pretrained(folder: str | Path, vlm: VLM, **parts: Any) -> SafeVLM:
-        """Read a trained SafeVLM; see `sightguard.safevlm.artefact.load`."""
+    def from_pretrained(source: str | Path, vlm: VLM, **parts: Any) -> SafeVLM:
+        """Read a trained SafeVLM from a folder, or from the hub by its id and `revision`; see `sightguard.safevlm.artefact.load`."""
         from sightguard.safevlm.artefact import load
 
-        return load(folder, vlm, **parts)
+        return load(source, vlm, **parts)
 
-    def save_pretrained(self, folder: str | Path, **about: Any) -> Path:
-        """Write it as a folder; see `sightguard.safevlm.artefact.save`."""
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        hub: Push | None = None,
+        **about: Any,
+    ) -> Path:
+        """Write it as a folder; see `sightguard.safevlm.artefact.save`.
+
+        With `push_to_hub` it is put on the hub too, as `repo_id` or under the folder's name; `hub` holds options of `sightguard.hub.push`.
+        """
+        from sightguard.hub import push as put
         from sightguard.safevlm.artefact import save
 
-        return save(self, folder, **about)
+        place = save(self, folder, **about)
+        if push_to_hub:
+            put(place, repo_id or place.resolve().name, **(hub or {}))
+        return place
+
+    def push_to_hub(self, repo_id: str, *, about: Mapping[str, Any] | None = None, **push: Unpack[Push]) -> str:
+        """Put it on the hub as `repo_id`; returns the address of the commit.
+
+        Args:
+            repo_id: "owner/name", or a name of your own.
+            about: options of `save_pretrained`: `half`, `policy`, `measured`, `training`, `license`.
+            push: see `sightguard.hub.push`.
+        """
+        from sightguard.hub import push as put
+
+        with TemporaryDirectory() as place:
+            return put(self.save_pretrained(place, **(about or {})), repo_id, **push)
 
     @cached_property
     def opening(self) -> int:

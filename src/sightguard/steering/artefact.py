@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -20,6 +20,7 @@ from sightguard.artifacts import (
     write_text,
 )
 from sightguard.errors import ArtifactError
+from sightguard.hub import Fetch, fetched
 from sightguard.steering.card import card
 from sightguard.steering.directions import Directions
 from sightguard.steering.vlm_guard import VlmGuard
@@ -29,20 +30,23 @@ SCHEMA = 2
 PARAMETERS = ("m", "alpha", "kind", "reference", "gate", "threshold", "phase", "strength", "caption_prompt")
 
 
-def save(guard: VlmGuard, folder: str | Path, *, beside: Mapping[str, str] | None = None) -> Path:
+def save(
+    guard: VlmGuard, folder: str | Path, *, beside: Mapping[str, str] | None = None, license: str | None = None
+) -> Path:
     """Write `guard` to a new folder, whole or not at all: guard.json, directions.safetensors and README.md, its card.
 
     Args:
         guard: what to write.
         folder: a new or empty one.
         beside: further text files, by name, such as a page that shows how it was fitted.
+        license: for the card, an identifier such as "apache-2.0".
 
     Raises:
         OutputError: the folder holds something, or cannot be written.
     """
     directions = guard.directions
     with whole_folder(folder) as place:
-        for name, text in {"README.md": card(guard), **(beside or {})}.items():
+        for name, text in {"README.md": card(guard, license=license), **(beside or {})}.items():
             write_text(place / name, text)
         tensors = {name: getattr(directions, name).numpy() for name in ("vectors", "energy", "means")}
         write_tensors(place / "directions.safetensors", tensors)
@@ -65,16 +69,17 @@ def save(guard: VlmGuard, folder: str | Path, *, beside: Mapping[str, str] | Non
     return Path(folder)
 
 
-def load(folder: str | Path) -> VlmGuard:
-    """Read a guard.
+def load(source: str | Path, **fetch: Unpack[Fetch]) -> VlmGuard:
+    """Read a guard from a folder, or from the hub ("owner/name").
 
     Raises:
-        ArtifactError: a file is missing, broken, of another format number or of another method.
+        ArtifactError: a file is missing, broken, of another format number or of another method; or the hub could not be reached.
     """
-    place = Path(folder)
+    place = fetched(source, "guard", "guard.json", **fetch)
     if not place.is_dir():
         raise ArtifactError(
-            f"no guard at {str(place)!r}: expected a folder with guard.json and directions.safetensors (`sightguard fit` makes one)"
+            f"no guard at {str(place)!r}: expected a folder with guard.json and directions.safetensors (`sightguard fit` makes one), or a "
+            "hub id such as 'owner/name'"
         )
     data = read_json(place / "guard.json", schema=(1, SCHEMA))
     if data.get("method") != "vlm_guard":

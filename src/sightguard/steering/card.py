@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sightguard.hub import front_matter
+
 if TYPE_CHECKING:
     from sightguard.steering.vlm_guard import VlmGuard
 
+TAGS = ["vlm-guard", "safety", "steering", "vision-language-model"]
 LIMITS = """- It can only bring back safety that the language model has: what the model answers as text, it will still answer.
 - It was fitted for one model and one chat template, and refuses another one.
 - A text reference cannot see harm that stands only in a picture; `reference="caption"` sees what the model itself can read.
 - Whoever knows the guard can attack its gate; no attack of that kind was tried."""
 
 
-def card(guard: VlmGuard) -> str:
-    """Return the card as Markdown: method, source, model, parameters, calibration, measured effect, limits."""
+def card(guard: VlmGuard, *, license: str | None = None) -> str:
+    """Return the card as Markdown with the hub's YAML at its head: method, source, model, parameters, calibration, measured effect, limits."""
     model = guard.fingerprint
     parts = (
+        front_matter(tags=TAGS, base=model.repo, license=license),
         f"# {guard.name} for {model.repo}",
         "A guard for a vision-language model: at inference it gives the model's states the coordinates that its own language model "
         "has on the text of the query. Method: VLM-Guard, [arXiv 2502.10486](https://arxiv.org/abs/2502.10486); made with Sightguard.",

@@ -89,7 +89,7 @@ def _prepare(vlm: VLM, encoded: Batch, memory: Memory) -> tuple[Run, list[int]]:
     logits, cache = output.logits[:, -1].float(), output.past_key_values
     short = _on_cache(vlm, encoded, everywhere[:, -1:], cache, memory)
     try:
-        agrees = bool((short(None) - logits).abs().max() <= TOLERANCE * logits.std())
+        agrees = bool((short(None).to(logits.device) - logits).abs().max() <= TOLERANCE * logits.std())
     except (
         RuntimeError,
         ValueError,

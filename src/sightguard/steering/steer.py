@@ -17,6 +17,7 @@ from sightguard.models.anatomy import find_anatomy, unwrap
 from sightguard.models.encode import Batch
 from sightguard.models.fingerprint import fingerprint
 from sightguard.models.hooks import Prompt, Trace, alone, editing, recording
+from sightguard.models.states import last_states
 from sightguard.models.vlm import VLM
 from sightguard.steering.memory import Memory
 from sightguard.steering.method import Binds, Reading, bound, rows_without_images, text_rows
@@ -56,8 +57,7 @@ class Steered:
             encoded = self.vlm.encode([samples[i] for i in indices])
             with alone(self.vlm.anatomy), self.around(encoded), recording(self.vlm.anatomy, wanted) as seen:
                 self.vlm.anatomy.base(**encoded.inputs, use_cache=False)
-            states = torch.stack([seen[layer][:, -1].float() for layer in wanted])
-            found.update(zip(indices, states.unbind(1), strict=True))
+            found.update(zip(indices, last_states(seen, wanted).unbind(1), strict=True))
         return torch.stack([found[i] for i in range(len(samples))], dim=1)
 
     @contextmanager

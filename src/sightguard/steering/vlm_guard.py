@@ -30,7 +30,8 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from sightguard.hub import Fetch, Push
     from sightguard.models.hooks import Trace
     from sightguard.models.vlm import VLM
 
@@ -262,7 +264,7 @@ class VlmGuard:
         vectors = self.directions.at(self.layers, self.m)
         limits = self.limits()
         coordinates = None if self.reference == "same_input" else self._coordinates(reading, vectors)
-        return BoundVlmGuard(self, vectors.to(_device(reading)), limits, coordinates)
+        return BoundVlmGuard(self, vectors.to(reading.anatomy.device), limits, coordinates)
 
     def limits(self) -> tuple[tuple[float, float], ...]:
         """Return the thresholds in force, per edited layer: (for the reference's score, for the image state's score)."""
@@ -279,18 +281,41 @@ class VlmGuard:
 
         return on(self, model, other_model=other_model)
 
-    def save_pretrained(self, folder: str | Path, *, beside: Mapping[str, str] | None = None) -> Path:
-        """Write the guard as a folder: guard.json, directions.safetensors, its card, and the text files in `beside`."""
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        beside: Mapping[str, str] | None = None,
+        license: str | None = None,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        **push: Unpack[Push],
+    ) -> Path:
+        """Write the guard as a folder: guard.json, directions.safetensors, its card, and the text files in `beside`.
+
+        With `push_to_hub` it is put on the hub too, as `repo_id` or under the folder's name; options as for `push_to_hub`.
+        """
+        from sightguard.hub import push as put
         from sightguard.steering.artefact import save
 
-        return save(self, folder, beside=beside)
+        place = save(self, folder, beside=beside, license=license)
+        if push_to_hub:
+            put(place, repo_id or place.resolve().name, **push)
+        return place
+
+    def push_to_hub(self, repo_id: str, *, license: str | None = None, **push: Unpack[Push]) -> str:
+        """Put the guard on the hub as `repo_id`; returns the address of the commit. See `sightguard.hub.push`."""
+        from sightguard.hub import push as put
+
+        with TemporaryDirectory() as place:
+            return put(self.save_pretrained(place, license=license), repo_id, **push)
 
     @staticmethod
-    def from_pretrained(folder: str | Path) -> VlmGuard:
-        """Read a guard that `save_pretrained` wrote."""
+    def from_pretrained(source: str | Path, **fetch: Unpack[Fetch]) -> VlmGuard:
+        """Read a guard that `save_pretrained` wrote: from a folder, or from the hub by its id and `revision`."""
         from sightguard.steering.artefact import load
 
-        return load(folder)
+        return load(source, **fetch)
 
     def _coordinates(self, reading: Reading, vectors: Tensor) -> Tensor:
         """Return h(q)Vᵀ, `layers x rows x m`."""
@@ -345,7 +370,7 @@ class BoundVlmGuard:
             hidden: `rows x tokens x hidden`.
             step: where we are.
         """
-        where = step.last if step.prefill else step.real
+        where = (step.last if step.prefill else step.real).to(hidden.device)
         if self.guard.strength == 0 or not (step.prefill or self.decodes):
             return hidden
         place = self.layers.index(step.layer)
@@ -379,6 +404,3 @@ def _check_finite(scores: Tensor, whose: str) -> None:
             "Load the model in bfloat16 or float32."
         )
 
-
-def _device(reading: Reading) -> torch.device:
-    return next(reading.anatomy.decoder.parameters()).device
