@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +17,9 @@ def doctor(
             help="pocket, pocket-1, pocket-2, a folder with a checkpoint, or a hub id; without it, the environment alone."
         ),
     ] = None,
-    guard: Annotated[Path | None, typer.Option("--guard", help="Folder of a guard fitted on the model.")] = None,
+    guard: Annotated[
+        str | None, typer.Option("--guard", help="Folder of a guard fitted on the model, or its hub id.")
+    ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[
         str | None, typer.Option("--device", help="cpu, cuda, cuda:1, …; default: where models run.")

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 Revision = Annotated[str | None, typer.Option("--revision", help="Commit of a hub repository; pin it.")]
 
+GuardRevision = Annotated[
+    str | None, typer.Option("--guard-revision", help="Commit of the guard's hub repository; pin it.")
+]
+
 
 def generate(
     model: Annotated[str, typer.Argument(help="pocket, pocket-1, pocket-2, a folder with a checkpoint, or a hub id.")],
@@ -24,9 +28,10 @@ def generate(
     image: Annotated[
         list[Path] | None, typer.Option("--image", "-i", help="A picture; may be given several times.")
     ] = None,
-    guard: Annotated[Path | None, typer.Option("--guard", help="Folder of a fitted guard.")] = None,
+    guard: Annotated[str | None, typer.Option("--guard", help="Folder of a fitted guard, or its hub id.")] = None,
     safevlm: Annotated[
-        Path | None, typer.Option("--safevlm", help="Folder of a trained SafeVLM (`sightguard train` makes it).")
+        str | None,
+        typer.Option("--safevlm", help="Folder of a trained SafeVLM (`sightguard train` makes it), or its hub id."),
     ] = None,
     policy: Annotated[
         Path | None, typer.Option("--policy", help="YAML of what a SafeVLM does about each risk.")
@@ -35,6 +40,7 @@ def generate(
     sample: Annotated[
         bool, typer.Option("--sample", help="Sample (with --seed) instead of the likeliest words.")
     ] = False,
+    guard_revision: GuardRevision = None,
     revision: Revision = None,
     seed: Seed = 0,
     json: Json = False,
@@ -51,12 +57,12 @@ def generate(
     if policy and not safevlm:
         raise UsageError("--policy says what a SafeVLM does about a risk; give --safevlm too")
     asked = Sample.of(prompt, *(Image(path=path) for path in image or ()), id="prompt")
-    method = VlmGuard.from_pretrained(guard) if guard else None
+    method = VlmGuard.from_pretrained(guard, revision=guard_revision) if guard else None
     with progress() as show:
         show("load the model", 0, 1)
         vlm = VLM.load(model, revision=revision)
         show("load the model", 1, 1)
-        model_or_guarded = _guarded(vlm, method, safevlm, policy)
+        model_or_guarded = _guarded(vlm, method, safevlm, guard_revision, policy)
         show("answer", 0, 1)
         (response,) = model_or_guarded.generate(
             [asked],
@@ -77,13 +83,13 @@ def generate(
         )
 
 
-def _guarded(vlm: VLM, method: VlmGuard | None, safevlm: Path | None, policy: Path | None) -> Any:
+def _guarded(vlm: VLM, method: VlmGuard | None, safevlm: str | None, revision: str | None, policy: Path | None) -> Any:
     """Return what answers: the plain model, a steered one, or a SafeVLM."""
     if safevlm is not None:
         from sightguard.safevlm.model import SafeVLM
         from sightguard.safevlm.policy import read_policy
 
-        safe = SafeVLM.from_pretrained(safevlm, vlm)
+        safe = SafeVLM.from_pretrained(safevlm, vlm, revision=revision)
         return safe if policy is None else replace(safe, policy=read_policy(policy, safe.taxonomy))
     if method is not None:
         from sightguard.steering.steer import steer

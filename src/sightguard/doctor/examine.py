@@ -31,7 +31,9 @@ CHECKS: dict[str, Callable[[VLM], Check]] = {
 }
 
 
-def examine(vlm: VLM, *, guard: Path | None = None, progress: Callable[[int, int], None] | None = None) -> list[Check]:
+def examine(
+    vlm: VLM, *, guard: str | Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> list[Check]:
     """Run every check on `vlm` and return the findings in order; a check that raises is itself a failure.
 
     Args:

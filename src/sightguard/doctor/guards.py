@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
 
 
-def check_fingerprint(vlm: VLM, folder: Path | None) -> Check:
+def check_fingerprint(vlm: VLM, folder: str | Path | None) -> Check:
     """The guard was made for this model: architecture, weights, chat template, picture processor."""
     guard = _read(folder)
     here = fingerprint(vlm.model, vlm.processor)
@@ -28,7 +28,7 @@ def check_fingerprint(vlm: VLM, folder: Path | None) -> Check:
     return Check("guard, fingerprint", "fail" if differences else "pass", len(differences), 0, detail)
 
 
-def check_guard_runs(vlm: VLM, folder: Path | None) -> Check:
+def check_guard_runs(vlm: VLM, folder: str | Path | None) -> Check:
     """The guard's edit runs on every layer that it names, while prompts are read and answered."""
     guard = _read(folder)
     if guard.fingerprint.differences(fingerprint(vlm.model, vlm.processor)):
@@ -47,7 +47,7 @@ def check_guard_runs(vlm: VLM, folder: Path | None) -> Check:
     return Check("guard, runs", "pass", detail=detail)
 
 
-def _read(folder: Path | None) -> VlmGuard:
+def _read(folder: str | Path | None) -> VlmGuard:
     if folder is None:
         raise NotApplicable("no guard was given (--guard)")
     return VlmGuard.from_pretrained(folder)

@@ -44,7 +44,7 @@ class Report:
 def visit(
     model: str | None = None,
     *,
-    guard: Path | None = None,
+    guard: str | Path | None = None,
     revision: str | None = None,
     dtype: str = "auto",
     device: str | None = None,
@@ -54,7 +54,7 @@ def visit(
 
     Args:
         model: what `VLM.load` takes; None for the environment alone.
-        guard: folder of a guard fitted on it.
+        guard: folder of a guard fitted on it, or its hub id.
         revision: commit of a hub repository.
         dtype: as for `VLM.load`.
         device: as for `VLM.load`.
@@ -76,7 +76,11 @@ def visit(
 
 
 def _with_model(
-    report: Report, model: str, guard: Path | None, options: dict[str, Any], progress: Callable[[str, int, int], None]
+    report: Report,
+    model: str,
+    guard: str | Path | None,
+    options: dict[str, Any],
+    progress: Callable[[str, int, int], None],
 ) -> Report:
     from sightguard.doctor.examine import examine
     from sightguard.doctor.parts import anatomy

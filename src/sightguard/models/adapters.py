@@ -26,20 +26,15 @@ def weights(decoder: nn.Module) -> Iterator[tuple[str, Tensor]]:
     Raises:
         ModelError: weights that are not loaded.
     """
-    idle = set(_idle(decoder))
-    seen: set[int] = set()
+    counted = {name for name, _ in decoder.named_parameters()} - set(_idle(decoder))  # of shared ones, the first name
     for prefix, module in decoder.named_modules():
         path = f"{prefix}." if prefix else ""
-        kept = [name for name, _ in module.named_parameters(recurse=False) if f"{path}{name}" not in idle]
+        kept = [name for name, _ in module.named_parameters(recurse=False) if f"{path}{name}" in counted]
         if not kept and not module._buffers:
             continue
         with present(module):
             for name in kept:
-                parameter = module.get_parameter(name)
-                if id(parameter) not in seen:
-                    yield f"{path}{name}".replace(BASE, ""), parameter.detach()
-                if not parameter.is_meta:
-                    seen.add(id(parameter))
+                yield f"{path}{name}".replace(BASE, ""), module.get_parameter(name).detach()
             yield from ((f"{path}{name}".replace(BASE, ""), buffer) for name, buffer in _integers(module))
 
 

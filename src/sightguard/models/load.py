@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from sightguard.pocket.locate import NAMES, folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def load(
@@ -98,6 +101,8 @@ def load(
         raise ModelError(f"transformers could not load {str(source)!r}: {_reason(error)}") from error
     _check_whole(source, report["missing_keys"], processor)
     _warn_of_unused(source, report["unexpected_keys"])
+    if revision is not None and _COMMIT.fullmatch(revision):
+        model.config._commit_hash = revision  # for the fingerprint; transformers 5 does not keep it
     return (model if placed or _is_quantized(model) else model.to(place)).eval(), processor
 
 

@@ -34,7 +34,9 @@ def configuration(bits: Bits | None, given: Any, place: torch.device, compute: t
     if bits not in BITS:
         raise UnknownName("quantization", bits, BITS, "For other ways pass quantization_config=.")
     if find_spec("bitsandbytes") is None:
-        raise ModelError(f"quantization={bits!r} needs the package 'bitsandbytes'. Install it: pip install bitsandbytes")
+        raise ModelError(
+            f"quantization={bits!r} needs the package 'bitsandbytes'. Install it: pip install bitsandbytes"
+        )
     if place.type == "cpu":
         raise UsageError(
             f"quantization={bits!r} needs an accelerator, and the model would run on the CPU. Leave it out here, or pass device="

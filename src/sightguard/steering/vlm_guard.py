@@ -403,4 +403,3 @@ def _check_finite(scores: Tensor, whose: str) -> None:
             f"{whose} is not finite in the safety directions, so the gate cannot be decided (an overflow in float16?). "
             "Load the model in bfloat16 or float32."
         )
-
