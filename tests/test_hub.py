@@ -17,9 +17,11 @@ from huggingface_hub import HfApi
 from sightguard.errors import ArtifactError, ModelError, OutputError
 from sightguard.hub import is_hub_id
 from sightguard.models.vlm import VLM
+from sightguard.safevlm.model import SafeVLM
 from sightguard.steering.steer import steer
 from sightguard.steering.vlm_guard import VlmGuard
 from tests import tiny
+from tests.safevlm import made as made_safevlm
 from tests.steering import made
 
 COMMIT = "1234567890abcdef1234567890abcdef12345678"
@@ -67,6 +69,21 @@ def test_model_and_guard_from_the_hub_answer_as_from_folders(tmp_path: Path) -> 
     asked = tiny.samples()[:3]
     theirs, ours = (steer(vlm, one).generate(asked, max_new_tokens=3) for one in (fetched, made_here))
     assert [answer.text for answer in theirs] == [answer.text for answer in ours]
+
+
+def test_a_safevlm_is_put_on_the_hub_and_fetched(sent: dict[str, Any], tmp_path: Path) -> None:
+    safe = made_safevlm.safe()
+    safe.push_to_hub("owner/safe", about={"license": "mit"})
+    assert sorted(sent["upload"]["files"]) == ["README.md", "modules.safetensors", "safevlm.json"]
+    known = yaml.safe_load(sent["upload"]["files"]["README.md"].split("---\n")[1])
+    assert (known["library_name"], known["license"]) == ("sightguard", "mit")
+    cached(tmp_path / "cache", "owner/safe", safe.save_pretrained(tmp_path / "safe"))
+    options: dict[str, Any] = {"revision": "main", "cache_dir": tmp_path / "cache"}
+    found = SafeVLM.from_pretrained("owner/safe", safe.vlm, **options)
+    for name, tensor in safe.modules.state_dict().items():
+        assert torch.equal(found.modules.state_dict()[name], tensor)
+    with pytest.raises(ArtifactError, match="owner/none, revision main"):
+        SafeVLM.from_pretrained("owner/none", safe.vlm, **options)
 
 
 @pytest.mark.parametrize("revision", ["main", COMMIT])

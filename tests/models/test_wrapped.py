@@ -75,6 +75,8 @@ def test_a_merged_adapter_counts_through_the_weights() -> None:
 class Bytes(nn.Module):
     """A linear layer with weights of eight bits and a scale for each row."""
 
+    scale: Tensor
+
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight = linear.weight.detach()
