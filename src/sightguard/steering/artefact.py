@@ -78,8 +78,7 @@ def load(source: str | Path, **fetch: Unpack[Fetch]) -> VlmGuard:
     place = fetched(source, "guard", "guard.json", **fetch)
     if not place.is_dir():
         raise ArtifactError(
-            f"no guard at {str(place)!r}: expected a folder with guard.json and directions.safetensors (`sightguard fit` makes one), or a "
-            "hub id such as 'owner/name'"
+            f"no guard at {str(place)!r}: expected a folder with guard.json and directions.safetensors (`sightguard fit` makes one)"
         )
     data = read_json(place / "guard.json", schema=(1, SCHEMA))
     if data.get("method") != "vlm_guard":
