@@ -14,7 +14,6 @@ import gc
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 import torch
 import transformers as t
 
+from benchmarks.memory import peak_mib
 from benchmarks.steering import pairs
 from benchmarks.timing import compare, now
 from scripts.provenance import provenance
@@ -158,18 +158,6 @@ def one(folder: str, rounds: int) -> dict[str, Any]:
         "before_mib": before,
         "peak_mib": peak_mib(),
     }
-
-
-def peak_mib() -> float:
-    """Return the most memory that this process ever held.
-
-    Linux hands `ru_maxrss` on from the process that starts another, so the process's own high-water mark is read where there is one.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (line,) = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def in_a_process(family: str, rounds: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.memory import peak_mib
 from benchmarks.steering import load
 from benchmarks.timing import compare, now
 from scripts.provenance import provenance
@@ -114,7 +114,7 @@ def peak() -> float:
     """Return the peak memory in MiB: the accelerator's, or this process's."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return peak_mib()
 
 
 def alone(shape: str, stage: str, batch: int) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.memory import peak_mib
 from benchmarks.shapes import random_llava
 from benchmarks.timing import compare, ratio
 from sightguard.data.blank import blank
@@ -89,7 +89,7 @@ def main() -> None:
     if torch.cuda.is_available():
         print(torch.cuda.max_memory_allocated() / 2**20)
     else:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(peak_mib())
 
 
 if __name__ == "__main__":
