@@ -12,9 +12,10 @@ import transformers as t
 from safetensors.torch import load_file, save_file
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from sightguard.errors import LayoutNotFound, ModelError, NoVision, UnknownName
+from sightguard.errors import DataError, LayoutNotFound, ModelError, NoVision, SightguardError, UnknownName
 from sightguard.models.anatomy import find_anatomy
 from sightguard.models.vlm import VLM
+from sightguard.steering.steer import steer
 from sightguard.types import Message, Sample
 from tests import tiny
 from tests.families import words
@@ -133,3 +134,18 @@ def test_prompts_with_other_numbers_of_pictures_share_no_batch_in_a_cross_attent
         vlm.encode(tiny.samples())
     together = vlm.generate(tiny.samples())
     assert [a.text for a in together] == [vlm.generate([sample])[0].text for sample in tiny.samples()]
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_vl"])
+def test_states_that_are_no_numbers_are_refused_in_fitting_and_at_work(family: str) -> None:
+    """In float16 a sum may overflow; a gate that compares with NaN would never open."""
+    sound = VLM(*MAKERS[family](), max_new_tokens=4)
+    guard = tiny.guard(sound, gate="text")
+    model, processor = MAKERS[family]()
+    broken = VLM(model, processor, max_new_tokens=4)
+    with torch.no_grad():
+        broken.anatomy.blocks[-2].mlp.down_proj.weight.fill_(torch.nan)
+    with pytest.raises(DataError, match="not finite|show no difference"):
+        tiny.guard(VLM(model, processor))
+    with pytest.raises(SightguardError, match="is not finite in the safety directions, so the gate cannot be decided"):
+        steer(broken, guard, other_model=True)(tiny.samples()[:2])
