@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 from sightguard.models import encode as encoding
+from sightguard.models import text
 from sightguard.models.encode import Batch
 from sightguard.models.vlm import VLM
+from sightguard.steering import method
 from sightguard.types import Sample
 from tests.families import test_families as families
 
@@ -58,13 +60,13 @@ def pictures_that_are_not_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> VL
 
 
 def text_with_other_tokens(name: str, monkeypatch: pytest.MonkeyPatch) -> VLM:
-    plain = families.text_rows
+    plain = method.text_rows
     monkeypatch.setattr(families, "text_rows", lambda *args: [row[1:] for row in plain(*args)])
     return families.loaded(name)
 
 
 def tokens_that_only_text_has(name: str, monkeypatch: pytest.MonkeyPatch) -> VLM:
-    plain = encoding.text_rows
+    plain = text.text_rows
     monkeypatch.setattr(encoding, "text_rows", lambda *args: [[*row, 5] for row in plain(*args)])
     return families.loaded(name)
 

@@ -144,7 +144,7 @@ def test_states_that_are_no_numbers_are_refused_in_fitting_and_at_work(family: s
     model, processor = MAKERS[family]()
     broken = VLM(model, processor, max_new_tokens=4)
     with torch.no_grad():
-        broken.anatomy.blocks[-2].mlp.down_proj.weight.fill_(torch.nan)
+        broken.anatomy.blocks[-2].get_submodule("mlp.down_proj").get_parameter("weight").fill_(torch.nan)
     with pytest.raises(DataError, match="not finite|show no difference"):
         tiny.guard(VLM(model, processor))
     with pytest.raises(SightguardError, match="is not finite in the safety directions, so the gate cannot be decided"):
