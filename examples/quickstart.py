@@ -3,7 +3,7 @@
 from sightguard import VLM, VlmGuard, steer
 from sightguard.pocket.world import anchors, settings
 
-vlm = VLM.load("pocket")  # or a folder, or the Hugging Face id of a LLaVA-architecture model
+vlm = VLM.load("pocket")  # or a folder, or a Hugging Face id
 guard = VlmGuard.fit(vlm, anchors())  # text only, one batched pass
 safe = steer(vlm, guard)  # another model to call; vlm itself is untouched
 
