@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from tempfile import TemporaryDirectory
+from typing import TypedDict, Unpack
 
 import yaml
 
@@ -105,6 +106,19 @@ def fetched(
             "it where models go."
         )
     return folder
+
+
+def saved(place: Path, repo_id: str | None, *, push_to_hub: bool, **options: Unpack[Push]) -> Path:
+    """Return a folder that was just written, put on the hub too if that is wanted: as `repo_id`, or under the folder's name."""
+    if push_to_hub:
+        push(place, repo_id or place.resolve().name, **options)
+    return place
+
+
+def pushed(write: Callable[[str], Path], repo_id: str, **options: Unpack[Push]) -> str:
+    """Put on the hub what `write` writes to a folder, without keeping the folder; returns the address of the commit."""
+    with TemporaryDirectory() as place:
+        return push(write(place), repo_id, **options)
 
 
 def push(

@@ -21,7 +21,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
@@ -112,13 +111,10 @@ class SafeVLM:
 
         With `push_to_hub` it is put on the hub too, as `repo_id` or under the folder's name; `hub` holds options of `sightguard.hub.push`.
         """
-        from sightguard.hub import push as put
+        from sightguard.hub import saved
         from sightguard.safevlm.artefact import save
 
-        place = save(self, folder, **about)
-        if push_to_hub:
-            put(place, repo_id or place.resolve().name, **(hub or {}))
-        return place
+        return saved(save(self, folder, **about), repo_id, push_to_hub=push_to_hub, **(hub or {}))
 
     def push_to_hub(self, repo_id: str, *, about: Mapping[str, Any] | None = None, **push: Unpack[Push]) -> str:
         """Put it on the hub as `repo_id`; returns the address of the commit.
@@ -128,10 +124,9 @@ class SafeVLM:
             about: options of `save_pretrained`: `half`, `policy`, `measured`, `training`, `license`.
             push: see `sightguard.hub.push`.
         """
-        from sightguard.hub import push as put
+        from sightguard.hub import pushed
 
-        with TemporaryDirectory() as place:
-            return put(self.save_pretrained(place, **(about or {})), repo_id, **push)
+        return pushed(lambda place: self.save_pretrained(place, **(about or {})), repo_id, **push)
 
     @cached_property
     def opening(self) -> int:

@@ -32,7 +32,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import torch
@@ -227,20 +226,16 @@ class Cmrm:
         **push: Unpack[Push],
     ) -> Path:
         """Write the guard as a folder: guard.json, shifts.safetensors, its card, and the text files in `beside`."""
-        from sightguard.hub import push as put
+        from sightguard.hub import saved
         from sightguard.steering.cmrm_artefact import save
 
-        place = save(self, folder, beside=beside, license=license)
-        if push_to_hub:
-            put(place, repo_id or place.resolve().name, **push)
-        return place
+        return saved(save(self, folder, beside=beside, license=license), repo_id, push_to_hub=push_to_hub, **push)
 
     def push_to_hub(self, repo_id: str, *, license: str | None = None, **push: Unpack[Push]) -> str:
         """Put the guard on the hub as `repo_id`; returns the address of the commit. See `sightguard.hub.push`."""
-        from sightguard.hub import push as put
+        from sightguard.hub import pushed
 
-        with TemporaryDirectory() as place:
-            return put(self.save_pretrained(place, license=license), repo_id, **push)
+        return pushed(lambda place: self.save_pretrained(place, license=license), repo_id, **push)
 
     @staticmethod
     def from_pretrained(source: str | Path, **fetch: Unpack[Fetch]) -> Cmrm:

@@ -30,7 +30,6 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import torch
@@ -295,20 +294,16 @@ class VlmGuard:
 
         With `push_to_hub` it is put on the hub too, as `repo_id` or under the folder's name; options as for `push_to_hub`.
         """
-        from sightguard.hub import push as put
+        from sightguard.hub import saved
         from sightguard.steering.artefact import save
 
-        place = save(self, folder, beside=beside, license=license)
-        if push_to_hub:
-            put(place, repo_id or place.resolve().name, **push)
-        return place
+        return saved(save(self, folder, beside=beside, license=license), repo_id, push_to_hub=push_to_hub, **push)
 
     def push_to_hub(self, repo_id: str, *, license: str | None = None, **push: Unpack[Push]) -> str:
         """Put the guard on the hub as `repo_id`; returns the address of the commit. See `sightguard.hub.push`."""
-        from sightguard.hub import push as put
+        from sightguard.hub import pushed
 
-        with TemporaryDirectory() as place:
-            return put(self.save_pretrained(place, license=license), repo_id, **push)
+        return pushed(lambda place: self.save_pretrained(place, license=license), repo_id, **push)
 
     @staticmethod
     def from_pretrained(source: str | Path, **fetch: Unpack[Fetch]) -> VlmGuard:
