@@ -19,7 +19,8 @@ from sightguard.errors import UsageError
 from sightguard.evaluate.folder import RunFolder
 from sightguard.evaluate.many import judge_all, name_of
 from sightguard.evaluate.rows import Key, Row, digest
-from sightguard.types import Generate, Judge, Response, Sample
+from sightguard.guards.each import answers
+from sightguard.types import Generate, Judge, Sample
 
 Progress = Callable[[str, int, int], None]
 """Called after each batch with the condition, the answers done so far and the answers in all."""
@@ -154,7 +155,7 @@ def _finish(
     if all((condition, setting, sample.id) in done for sample in samples):
         return []
     # the whole batch again, even for one missing row: answers can depend on what they are padded with
-    responses = _respond(generate, samples)
+    responses = answers(generate, samples)
     verdicts = judge_all(judge, samples, responses)
     rows = [
         Row.of(condition, setting, sample, response, verdict)
@@ -163,19 +164,6 @@ def _finish(
     if folder:
         folder.append(row for row in rows if row.key not in done)
     return rows
-
-
-def _respond(generate: Generate, samples: Sequence[Sample]) -> list[Response]:
-    """Ask once for all; if that fails ask one by one, so that one bad sample does not take its batch along."""
-    try:
-        responses = list(generate(samples))
-        if len(responses) != len(samples):
-            raise UsageError(f"expected {len(samples)} responses, one for each sample; got {len(responses)}")
-    except Exception as error:
-        if len(samples) > 1:
-            return [_respond(generate, [sample])[0] for sample in samples]
-        return [Response("", error=f"{type(error).__name__}: {error}")]
-    return responses
 
 
 def _chunks(settings: Mapping[str, Sequence[Sample]], batch: int) -> Iterator[tuple[str, Sequence[Sample]]]:

@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sightguard.errors import DataError, UsageError
+from sightguard.errors import DataError
+from sightguard.guards.each import answers
 from sightguard.types import Generate, Response, Sample
 
 Verdict = Literal["yes", "no", "unclear"]
@@ -125,7 +126,7 @@ class _Asked:
     def _step(self, step: str, places: Sequence[int], make: Callable[[int], Sample]) -> None:
         """Ask for those of `places` that have not failed; what fails is an error of that sample alone."""
         left = [i for i in places if i not in self.errors]
-        for i, response in zip(left, _ask(self.generate, [make(i) for i in left]), strict=True):
+        for i, response in zip(left, answers(self.generate, [make(i) for i in left]), strict=True):
             self.spent[i].append(response)
             self.steps[i].append(step)
             if response.error is not None:
@@ -156,21 +157,6 @@ class _Asked:
             rule=spent[0].rule,
         )
         return replace(told, text="", thought="", error=self.errors[i]) if i in self.errors else told
-
-
-def _ask(generate: Generate, samples: Sequence[Sample]) -> list[Response]:
-    """Ask for all at once; if that fails one by one, so that one bad sample does not take the others along."""
-    if not samples:
-        return []
-    try:
-        responses = list(generate(samples))
-        if len(responses) != len(samples):
-            raise UsageError(f"expected {len(samples)} responses, one for each sample; got {len(responses)}")
-    except Exception as error:
-        if len(samples) > 1:
-            return [_ask(generate, [sample])[0] for sample in samples]
-        return [Response("", error=f"{type(error).__name__}: {error}")]
-    return responses
 
 
 def _last(sample: Sample) -> int:
