@@ -185,6 +185,19 @@ def test_a_data_set_that_datasets_saved(tmp_path: Path) -> None:
     assert [pictures(item) for item in read] == [[data] for data in shown(4)]
 
 
+def test_a_data_set_with_lists_of_pictures_or_paths(tmp_path: Path) -> None:
+    several = datasets.Features({"images": datasets.List(datasets.Image()), "text": datasets.Value("string")})
+    cells = [[{"bytes": data, "path": None} for data in shown(n)] for n in (1, 3)]
+    datasets.Dataset.from_dict({"images": cells, "text": ["one", "three"]}, features=several).save_to_disk(
+        tmp_path / "a"
+    )
+    assert [pictures(item) for item in found(tmp_path / "a")] == [shown(1), shown(3)]
+    (tmp_path / "x.png").write_bytes(shown(1)[0])
+    named = datasets.Dataset.from_dict({"image": [str(tmp_path / "x.png")], "text": ["named"]})
+    named.save_to_disk(tmp_path / "b")
+    assert [pictures(item) for item in found(tmp_path / "b")] == [shown(1)]
+
+
 def test_a_split_is_to_be_named_where_there_are_several(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": saved(tmp_path), "test": saved(tmp_path)}).save_to_disk(tmp_path / "set")
     with pytest.raises(DataError, match="the splits train, test; name one"):

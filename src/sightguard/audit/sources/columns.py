@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,9 +55,9 @@ class Columns:
     image: str | None = None
     text: str | None = None
 
-    def pictures(self, names: object) -> list[str]:
+    def pictures(self, names: Collection[str]) -> list[str]:
         """Return the columns of pictures among `names`, best first."""
-        return [self.image] if self.image else [name for name in PICTURES if name in (names or ())]  # type: ignore[operator]
+        return [name for name in ((self.image,) if self.image else PICTURES) if name in names]
 
     def as_json(self) -> dict[str, Any]:
         """Return plain data."""

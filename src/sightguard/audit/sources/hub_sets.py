@@ -10,6 +10,7 @@ from typing import Any
 
 from sightguard.audit.items import Item, Place
 from sightguard.audit.sources.columns import PICTURES, Columns, item_of
+from sightguard.audit.sources.parquet import holds_bytes
 from sightguard.errors import DataError, MissingExtra
 
 SAVED = "state.json"
@@ -29,15 +30,13 @@ def items(source: str, described: str, columns: Columns) -> Iterator[Item]:
         MissingExtra: `datasets` is not installed.
     """
     rows = opened(described)
-    column = next((name for name in columns.pictures(rows.column_names) if name in rows.column_names), None)
+    column = next(iter(columns.pictures(rows.column_names)), None)
     if column is None:
         raise DataError(
             f"{source!r} has no column of pictures; its columns: {', '.join(rows.column_names)}. Name it with --image-column."
         )
     stem = Path(source).name
-    inside = "bytes" in getattr(rows.features[column], "pa_type", {}) or "bytes" in str(
-        rows.features.arrow_schema.field(column).type
-    )
+    inside = holds_bytes(rows.features.arrow_schema.field(column).type)
     words = rows.remove_columns(column) if inside else rows
     for number, row in enumerate(words):
         if not inside:
@@ -75,9 +74,20 @@ def opened(described: str) -> Any:
         ) from error
     rows = _split_of(found, split, source)
     for name, feature in rows.features.items():
-        if isinstance(feature, datasets.Image):
-            rows = rows.cast_column(name, datasets.Image(decode=False))
+        if (encoded := _encoded(feature)) is not None:
+            rows = rows.cast_column(name, encoded)
     return rows
+
+
+def _encoded(feature: Any) -> Any:
+    """Return a column of pictures, or of lists of them, as one that is not decoded; None for other columns."""
+    import datasets
+
+    if isinstance(feature, datasets.Image):
+        return datasets.Image(decode=False)
+    if isinstance(feature, datasets.List) and (inner := _encoded(feature.feature)) is not None:
+        return datasets.List(inner)
+    return None
 
 
 def _split_of(found: Any, split: str | None, source: str) -> Any:

@@ -26,7 +26,9 @@ def items(path: Path, images: Path | None, columns: Columns) -> Iterator[Item]:
     table = opened(path)
     column, inside = picture_column(table.schema_arrow, columns, str(path))
     kept = [
-        field.name for field in table.schema_arrow if not (inside and field.name == column) and not _bytes(field.type)
+        field.name
+        for field in table.schema_arrow
+        if not (inside and field.name == column) and not holds_bytes(field.type)
     ]
     root = images or path.parent
     number = 0
@@ -63,8 +65,7 @@ def picture_column(schema: Any, columns: Columns, where: str) -> tuple[str, bool
         DataError: there is none.
     """
     for name in columns.pictures(schema.names):
-        if name in schema.names:
-            return name, _bytes(schema.field(name).type)
+        return name, holds_bytes(schema.field(name).type)
     told = f"--image-column {columns.image}" if columns.image else ", ".join(PICTURES)
     raise DataError(
         f"{where!r} has no column of pictures ({told}); its columns: {', '.join(schema.names)}. Name it with --image-column."
@@ -80,12 +81,12 @@ def _item(row: dict[str, Any], path: Path, number: int, inside: str | None, root
     return Item(found.id, found.text, (place,), found.licence, found.label, found.error)
 
 
-def _bytes(kind: Any) -> bool:
+def holds_bytes(kind: Any) -> bool:
     """Return whether values of this kind hold encoded pictures: binary, the hub's struct of bytes and path, or a list of either."""
     import pyarrow as pa
 
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _bytes(kind.value_type)
+        return holds_bytes(kind.value_type)
     if pa.types.is_struct(kind):
         return any(field.name == "bytes" for field in kind)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

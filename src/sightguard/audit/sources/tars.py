@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sightguard.audit.items import Item, Place
 from sightguard.audit.sources.columns import Columns, item_of
@@ -33,12 +34,17 @@ def items(path: Path, columns: Columns) -> Iterator[Item]:
             members = (member for member in tar if member.isfile())
             for key, group in groupby(members, key=lambda member: _split(member.name)[0]):
                 yield _item(path, key, list(group), tar, columns)
-                tar.members = []  # type: ignore[attr-defined]  # which grows with the file
+                _forget(tar)
     except tarfile.TarError as error:
         raise DataError(
             f"{str(path)!r} is no readable tar: {error}. Fetch it again; a compressed one (.tar.gz) has to be unpacked to .tar first, since its "
             "members cannot be read in place."
         ) from error
+
+
+def _forget(tar: Any) -> None:
+    """Drop the list of members that a tar keeps, which grows with the file; what follows is still found."""
+    tar.members = []
 
 
 def _item(path: Path, key: str, members: list[tarfile.TarInfo], tar: tarfile.TarFile, columns: Columns) -> Item:
