@@ -14,7 +14,7 @@ A defense of somebody else is a function, named by an entry point of the group `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -155,10 +155,8 @@ def _of_others(name: str, function: Callable[..., Any]) -> Part:
 
 def _wording(guard: Guard) -> dict[str, Any]:
     """Return the fields of a guard of ours: its words."""
-    try:
-        return asdict(guard)  # type: ignore[call-overload,no-any-return]
-    except TypeError:
-        return {}
+    value: object = guard
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else {}
 
 
 def _plain(vlm: VLM, context: Context) -> Answers:

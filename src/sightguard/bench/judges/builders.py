@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sightguard.bench.judges.options import Options
 from sightguard.errors import UsageError
@@ -47,7 +48,12 @@ def guard(argument: str | None, options: Options) -> Judge:
         return GuardJudge(served, _spoken(options), f"guard:{_short(address[1])}")
     if not argument:
         raise UsageError("expected the model of the guard: guard:FOLDER, guard:HUB_ID or guard@URL#MODEL")
-    told = {"revision": options.revision, "device": options.device, "dtype": options.dtype, "batch": options.batch}
+    told: dict[str, Any] = {
+        "revision": options.revision,
+        "device": options.device,
+        "dtype": options.dtype,
+        "batch": options.batch,
+    }
     local = open_answer_guard(argument, **{name: value for name, value in told.items() if value is not None})
     return GuardJudge(local, _spoken(options), f"guard:{_short(argument)}")
 

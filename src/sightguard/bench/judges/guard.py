@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Unpack
 
 from sightguard.audit.inspectors.llama_guard_reply import read_reply, taxonomy
 from sightguard.bench.judges.seen import Seen, judged
@@ -24,9 +24,10 @@ from sightguard.types import Generate, Image, Message, Response, Sample, Verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sightguard.audit.inspector import Finding, Inspector
+    from sightguard.audit.inspector import Finding
     from sightguard.audit.inspectors.asking import Prepared, Turn
     from sightguard.audit.inspectors.llama_guard import LlamaGuard
+    from sightguard.hub import Fetch
 
 PICTURES_ALONE = ("shieldgemma", "llavaguard")
 
@@ -122,7 +123,9 @@ class Served:
         return whole if self.show_pictures else whole.without_images()
 
 
-def open_answer_guard(source: str | Path, **options: object) -> Local:
+def open_answer_guard(
+    source: str | Path, *, batch: int = 8, dtype: str = "auto", device: str | None = None, **remote: Unpack[Fetch]
+) -> Local:
     """Load a Llama Guard to judge answers; options as for `sightguard.audit.inspectors.guard_model.open_guard`.
 
     Raises:
@@ -131,15 +134,16 @@ def open_answer_guard(source: str | Path, **options: object) -> Local:
         ModelError: a checkpoint that cannot be loaded.
     """
     from sightguard.audit.inspectors.guard_model import kind_of, open_guard
+    from sightguard.audit.inspectors.llama_guard import LlamaGuard
     from sightguard.models.load import look
 
-    places = ("revision", "token", "cache_dir", "local_files_only")
-    config, processor = look(source, **{name: options[name] for name in places if name in options})  # type: ignore[arg-type]
+    config, processor = look(source, **remote)
     kind = kind_of(config.model_type, processor, str(config._name_or_path or source))
     if kind in PICTURES_ALONE:
         raise cannot_judge(kind)
-    guard: Inspector = open_guard(source, kind=kind, **options)  # type: ignore[arg-type]
-    return Local(guard)  # type: ignore[arg-type]
+    guard = open_guard(source, kind=kind, batch=batch, dtype=dtype, device=device, **remote)
+    assert isinstance(guard, LlamaGuard), kind
+    return Local(guard)
 
 
 def cannot_judge(guard: str) -> UsageError:
