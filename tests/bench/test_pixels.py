@@ -20,7 +20,7 @@ from sightguard.pocket import world
 from sightguard.types import Image
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-FEW = Options(defenses=("none", "safevlm"), limit=4, batch=4)
+FEW = Options(defenses=("none", "ecso", "safevlm"), limit=4, batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_picture_that_is_asked_lies_in_the_ball(run: Path) -> None:
     originals = world.settings("test", 4)["harm_in_picture"]
-    for setting, defense in (("static", "none"), ("adaptive", "none"), ("adaptive", "safevlm")):
+    for setting, defense in (("static", "none"), ("adaptive", "safevlm")):
         place = run / "out" / "attacks" / "plain" / setting / defense
         for number, sample in enumerate(originals):
             found = np.asarray(decode(Image(path=place / f"{number:05d}.png"))).astype(int)
@@ -53,12 +53,13 @@ def test_answers_are_to_what_was_found_and_the_results_say_what_it_is_compared_w
     assert told["settings"]["plain/static"]["static"] is None
     assert {(one["adaptive"], one["static"], one["defense"]) for one in told["adaptive"]} == {
         ("plain/adaptive", "plain/static", "none"),
+        ("plain/adaptive", "plain/static", "ecso"),
         ("plain/adaptive", "plain/static", "safevlm"),
     }
     attacks = told["manifest"]["about"]["attacks"]
     assert set(attacks) == {"plain/static", "plain/adaptive"}
     assert set(attacks["plain/static"]) == {"none"}
-    assert set(attacks["plain/adaptive"]) == {"none", "safevlm"}
+    assert set(attacks["plain/adaptive"]) == {"none", "ecso", "safevlm"}
     assert attacks["plain/static"]["none"]["loss_after_png"] < attacks["plain/static"]["none"]["loss_before"]
     rows = [json.loads(line) for line in (run / "out" / "samples.jsonl").read_text().splitlines()]
     early = {
@@ -80,6 +81,17 @@ def test_what_was_found_is_not_looked_for_again(run: Path, monkeypatch: pytest.M
     monkeypatch.setattr(pgd.Pgd, "run", forbidden)
     bench("pocket", read_suite(run / "own.yaml"), run / "out", FEW)
     assert (run / "out" / "samples.jsonl").read_bytes() == before
+
+
+def test_what_knows_nothing_of_the_defense_is_looked_for_once(run: Path) -> None:
+    told = json.loads((run / "out" / "results.json").read_text())
+    attacks = told["manifest"]["about"]["attacks"]
+    static, adaptive = attacks["plain/static"]["none"], attacks["plain/adaptive"]
+    assert adaptive["none"] == static
+    assert "black box" in adaptive["ecso"]["note"]
+    assert {**adaptive["ecso"], "note": ""} == static
+    assert adaptive["safevlm"] != static
+    assert sorted(path.name for path in (run / "out" / "attacks" / "plain" / "adaptive").iterdir()) == ["safevlm"]
 
 
 @pytest.mark.parametrize("name", ["pgd", "pgd:", "pgd:eight"])

@@ -25,6 +25,7 @@ from sightguard.attacks.perturbed import Perturbed
 from sightguard.attacks.pgd import TARGET, Pgd, Target
 from sightguard.attacks.soft import DECOYS, TEMPERATURE, Methodical
 from sightguard.attacks.surfaces import Plain, Prompted, Surface, Transfer
+from sightguard.guards.adashield import AdaShieldS
 from sightguard.guards.prompts import GoalPriority, SelfReminder
 from sightguard.models.vlm import VLM
 from sightguard.safevlm.model import SafeVLM
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from sightguard.models.encode import Batch
 
 Defense = VLM | Steered | SafeVLM | Method | Binds | Guard | Generate
-ON_PROMPTS = (SelfReminder, GoalPriority)
+ON_PROMPTS = (SelfReminder, GoalPriority, AdaShieldS)
 """Guards that only put words around the question."""
 
 
@@ -94,6 +95,11 @@ def adaptive(
 
         runs.append(attack.run(surface, samples, target, progress=told))
     return [min(found, key=lambda result: result.loss_after_png) for found in zip(*runs, strict=True)]
+
+
+def blind(surfaces: Sequence[Surface]) -> bool:
+    """Return whether these surfaces are the undefended model's: whatever is found there does not depend on the defense."""
+    return all(isinstance(surface, Plain | Transfer) for surface in surfaces)
 
 
 def gates(vlm: VLM, defense: Defense | None, samples: Sequence[Sample]) -> list[bool] | None:

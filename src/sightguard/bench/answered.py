@@ -12,7 +12,7 @@ from sightguard.bench.options import Options
 from sightguard.bench.plan import Plan
 from sightguard.bench.report import write_report
 from sightguard.bench.results import MEASURED
-from sightguard.bench.suite import Column
+from sightguard.bench.suite import static_of
 from sightguard.evaluate.agreement import HARM, REFUSED, agreement
 from sightguard.evaluate.overlap import overlap
 from sightguard.evaluate.rows import Row
@@ -87,7 +87,7 @@ def _told(asked: Plan) -> dict[str, Any]:
             one.setting.name: {
                 "kind": one.setting.kinds[0],
                 "kinds": list(one.setting.kinds),
-                "static": _static(one.setting, columns),
+                "static": static_of(one.setting, columns),
                 "source": one.source,
                 **one.about,
             }
@@ -95,17 +95,6 @@ def _told(asked: Plan) -> dict[str, Any]:
         },
         "left_out": dict(asked.left_out),
     }
-
-
-def _static(column: Column, columns: Sequence[Column]) -> str | None:
-    """Return the setting that asks the same under the attack of the same size that does not know the defense."""
-    plain = tuple(name.replace("pgd_adaptive:", "pgd:") for name in column.attacks)
-    if plain == column.attacks:
-        return None
-    twins = (
-        one for one in columns if one.attacks == plain and (one.benchmark, one.own) == (column.benchmark, column.own)
-    )
-    return next((one.name for one in twins), None)
 
 
 def by_length(samples: Sequence[Sample]) -> list[Sample]:

@@ -21,6 +21,8 @@ class Own:
     seen: Callable[[int], Sequence[Sample]]
     """By seed: what fitting and choosing look at, for the overlap check."""
     max_new_tokens: int
+    decoys: tuple[str, ...]
+    """What an adaptive attack makes the model say of a picture, where a defense reads its caption."""
 
 
 def own_data(model: str) -> Own | None:
@@ -48,4 +50,5 @@ def _pocket() -> Own:
         judge=PocketJudge(),
         seen=seen,
         max_new_tokens=24,
+        decoys=("the picture is blank .", "the picture shows the word bread ."),
     )

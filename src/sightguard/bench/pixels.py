@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from sightguard.artifacts import read_json, write_bytes, write_json
 from sightguard.bench.context import Context
 from sightguard.bench.defenses import Defense, parts
+from sightguard.bench.own import own_data
 from sightguard.bench.plan import Plan, Planned
-from sightguard.bench.suite import is_on_model
+from sightguard.bench.suite import is_on_model, static_of
 from sightguard.errors import DataError, UsageError
 from sightguard.types import Generate, Image, Response, Sample
 
@@ -74,6 +75,7 @@ def attacked(
         DataError: a sample without a picture.
         UsageError: two such attacks on one setting.
     """
+    columns = [one.setting for one in plan.asked]
     swaps: dict[str, dict[tuple[str, str], Sample]] = {one.name: {} for one in made}
     exits: dict[str, int] = {}
     told: dict[str, Any] = {}
@@ -91,7 +93,8 @@ def attacked(
         if attack.kind == "icet":
             exits[one.setting.name] = attack.number
             continue
-        found = _found(attack, one, vlm, made, context, folder / FOLDER / one.setting.name, batch, progress)
+        twin = static_of(one.setting, columns) or one.setting.name
+        found = _found(attack, one, twin, vlm, made, context, folder / FOLDER, batch, progress)
         told[one.setting.name] = {name: _summary(results) for name, results in found.items()}
         for defense in made:
             results = found.get(defense.name, found.get("none", []))
@@ -129,6 +132,7 @@ def _marked(one: Planned) -> Planned:
 def _found(
     attack: OnModel,
     one: Planned,
+    twin: str,
     vlm: VLM,
     made: Sequence[Defense],
     context: Context,
@@ -137,8 +141,9 @@ def _found(
     progress: Progress,
 ) -> dict[str, list[Perturbed]]:
     """Return what the attack found, by the defense that it was made against."""
-    from sightguard.attacks.adaptive import adaptive, surfaces_of
+    from sightguard.attacks.adaptive import adaptive, blind, surfaces_of
     from sightguard.attacks.pgd import TARGET, Pgd
+    from sightguard.attacks.soft import DECOYS
 
     for sample in one.samples:
         if not sample.images:
@@ -147,21 +152,25 @@ def _found(
             )
     options = Pgd(eps=attack.number / FULL, steps=STEPS, seed=context.seed, batch=batch)
     against = made if attack.kind == "pgd_adaptive" else [defense for defense in made if defense.name == "none"]
+    own = own_data(context.model)
     found = {}
     for defense in against:
         stage = f"{one.setting.name} against {defense.name}"
-        place = folder / defense.name
+        surfaces = surfaces_of(vlm, _value(defense, context), decoys=own.decoys if own else DECOYS)
+        # what does not depend on the defense is looked for once: by the static attack, where the suite has it
+        alike = blind(surfaces)
+        place = folder / (twin if alike else one.setting.name) / ("none" if alike else defense.name)
         kept = _kept(place, one.samples, asdict(options))
         if kept is None:
             kept = adaptive(
-                surfaces_of(vlm, _value(defense, context)),
+                surfaces,
                 one.samples,
                 lambda sample: str(sample.meta.get("helpful", TARGET)),
                 options,
                 progress=lambda done, total, stage=stage: progress(stage, done, total),  # type: ignore[misc]
             )
             _keep(place, kept, asdict(options))
-        found[defense.name] = kept
+        found[defense.name] = [replace(result, note=result.note or surfaces[0].note) for result in kept]
     return found
 
 

@@ -14,7 +14,7 @@ own prompts of the name `own` instead, and the table says so; a setting without 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -132,3 +132,14 @@ def _setting(values: Any, where: str) -> Column:
     if made.benchmark is None and made.own is None:
         raise DataError(f"{where}: expected a benchmark, or the name of a model's own data")
     return made
+
+
+def static_of(column: Column, columns: Sequence[Column]) -> str | None:
+    """Return the setting that asks the same under the attack of the same size that does not know the defense."""
+    plain = tuple(name.replace("pgd_adaptive:", "pgd:") for name in column.attacks)
+    if plain == column.attacks:
+        return None
+    twins = (
+        one for one in columns if one.attacks == plain and (one.benchmark, one.own) == (column.benchmark, column.own)
+    )
+    return next((one.name for one in twins), None)
