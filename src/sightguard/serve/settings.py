@@ -1,0 +1,69 @@
+"""What a server is started with; nothing here can be changed by a client, or while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightguard.data.pictures import MAX_PIXELS
+from sightguard.errors import UsageError
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Limits and doors of a server.
+
+    Args:
+        host, port: where it listens.
+        api_keys: any of them opens; none: no key is asked for.
+        max_body: bytes of a request.
+        max_images: pictures of a request.
+        max_image_bytes: of one picture, encoded.
+        max_pixels: of one picture, width times height.
+        max_messages: turns of a request.
+        image_hosts: from where pictures may be fetched by address; none: data URIs only.
+        queue: requests that may wait; more are told to come back (429).
+        wait: seconds that a request waits for others to share its batch, at most.
+        deadline: seconds until a request is given up.
+        max_tokens: longest answer, where the request names none, and at most.
+        log: file of the audit log; None keeps none.
+        log_content: write requests and answers into it too.
+        log_bytes, log_files: when a log file is full, and how many full ones are kept.
+        playground: serve the page.
+        compare: let the page ask the model without its guard, from loopback only; each is counted as a bypass.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_keys: tuple[str, ...] = ()
+    max_body: int = 32 * MIB
+    max_images: int = 16
+    max_image_bytes: int = 20 * MIB
+    max_pixels: int = MAX_PIXELS
+    max_messages: int = 2048
+    image_hosts: tuple[str, ...] = ()
+    queue: int = 256
+    wait: float = 0.01
+    deadline: float = 120.0
+    max_tokens: int = 512
+    log: Path | None = None
+    log_content: bool = False
+    log_bytes: int = 64 * MIB
+    log_files: int = 8
+    playground: bool = True
+    compare: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_body", "max_images", "max_image_bytes", "max_pixels", "max_messages", "queue", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.wait < 0 or not self.deadline > 0:
+            raise UsageError(
+                f"wait must be 0 or more seconds and deadline above 0; got {self.wait} and {self.deadline}"
+            )
+        if self.compare and not (self.playground and self.host in ("127.0.0.1", "::1", "localhost")):
+            raise UsageError(
+                f"--playground-compare answers without the guard, so the server must listen on loopback alone; got host {self.host!r}"
+            )
