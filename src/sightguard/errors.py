@@ -6,7 +6,8 @@
     ├── MissingExtra (ImportError)           an optional package is not installed; says the pip line
     ├── DataError (ValueError)
     │   ├── CannotCertify                    calibration data that cannot certify the rate that was asked for
-    │   └── PictureError                     a picture that is missing, truncated or none at all
+    │   ├── PictureError                     a picture that is missing, truncated or none at all
+    │   └── PromptTooLong                    more tokens than the model takes
     ├── ModelError (RuntimeError)
     │   ├── LayoutNotFound (LookupError)     a part of the model could not be found
     │   └── NoVision                         the model has no vision part
@@ -61,6 +62,10 @@ class CannotCertify(DataError):
 
 class PictureError(DataError):
     """A picture that is missing, truncated, or no picture at all."""
+
+
+class PromptTooLong(DataError):
+    """A prompt of more tokens than the model takes."""
 
 
 class ModelError(SightguardError, RuntimeError):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sightguard.data.pictures import decode
-from sightguard.errors import DataError, PictureError
+from sightguard.errors import DataError, PictureError, PromptTooLong
 from sightguard.models.chat import render
 from sightguard.models.text import opens_itself, text_rows
 from sightguard.types import Sample
@@ -61,7 +61,8 @@ def encode(
         limit: the longest prompt that the model takes, in tokens.
 
     Raises:
-        DataError: no samples, a prompt longer than `limit`, or a text that holds the model's sign for a picture.
+        DataError: no samples, or a text that holds the model's sign for a picture.
+        PromptTooLong: a prompt longer than `limit`.
         PictureError: a picture that cannot be decoded; the message names the sample.
     """
     if not samples:
@@ -118,6 +119,6 @@ def _check_length(batch: Batch, limit: int | None) -> None:
         return
     lengths = batch.real.sum(1).tolist()
     longest = max(range(len(lengths)), key=lengths.__getitem__)
-    raise DataError(
+    raise PromptTooLong(
         f"the prompt of sample {batch.samples[longest].id!r} has {lengths[longest]} tokens; this model takes at most {limit}. Shorten it."
     )

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Around = Callable[[Batch], Any]
 """What `generate` opens around the call of the model for one batch: a context manager, such as an edit."""
+PerBatch = Callable[[Batch], Mapping[str, Any]]
+"""Further options of transformers' `generate` for one batch, made when its rows are known: a processor of logits with a state for each row."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class VLM:
         batch: int | None = None,
         seed: int | None = None,
         around: Around | None = None,
+        per_batch: PerBatch | None = None,
         progress: Callable[[int], None] | None = None,
         **decoding: Any,
     ) -> list[Response]:
@@ -147,6 +150,7 @@ class VLM:
             batch: prompts per pass; default `self.batch`.
             seed: makes sampling repeatable, for the same samples in the same batches, without touching the global generator.
             around: a context manager opened around the model for each batch (how methods are put in place).
+            per_batch: further options for each batch, which it sees encoded; its rows are `batch.samples`.
             progress: called with the number of samples answered after each batch.
             decoding: passed to transformers' `generate` (`do_sample`, `num_beams`, …); greedy by default.
 
@@ -166,7 +170,7 @@ class VLM:
         }
         with _seeded(seed, self.device):
             for indices in self.batches(samples, size):
-                found = self._answer([samples[i] for i in indices], options, around)
+                found = self._answer([samples[i] for i in indices], options, around, per_batch)
                 answers.update(zip(indices, found, strict=True))
                 if progress is not None:
                     progress(len(indices))
@@ -195,8 +199,12 @@ class VLM:
             for start in range(0, len(group), size):
                 yield group[start : start + size]
 
-    def _answer(self, samples: list[Sample], options: dict[str, Any], around: Around | None) -> list[Response]:
+    def _answer(
+        self, samples: list[Sample], options: dict[str, Any], around: Around | None, per_batch: PerBatch | None
+    ) -> list[Response]:
         batch = self.encode(samples)
+        if per_batch is not None:
+            options = {**options, **per_batch(batch)}
         began = time.perf_counter()
         with alone(self.anatomy), around(batch) if around else nullcontext(), torch.no_grad():
             tokens = self.model.generate(**batch.inputs, **options)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -40,9 +40,22 @@ from sightguard.types import Response, Risk, Sample
 if TYPE_CHECKING:
     from sightguard.hub import Push
     from sightguard.models.encode import Batch
-    from sightguard.models.vlm import VLM
+    from sightguard.models.vlm import VLM, Around
+
+    Within = Callable[[VLM], Around]
 
 NO_PICTURE = Rule("no picture", "answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A request after the head has looked at it."""
+
+    asked: Sample
+    """What the model is asked: the request, with the hint of the rule behind it."""
+    risk: Risk | None
+    """None where there is no picture, or where nobody looks."""
+    rule: str | None
 
 
 @dataclass(frozen=True)
@@ -178,26 +191,46 @@ class SafeVLM:
         Raises:
             DataError, PictureError: a sample that cannot be read; nothing is answered unlooked at.
         """
+        return self.answer(self.look(samples, batch=batch), batch=batch, progress=progress, **options)
+
+    def look(self, samples: Sequence[Sample], *, batch: int | None = None) -> list[Looked]:
+        """Judge what is asked, and say what the model will be asked in its place; no decoder runs.
+
+        Raises:
+            DataError, PictureError: a sample that cannot be read.
+        """
         refuse_signs(samples)
-        seen = self.risks(samples, batch=batch) if self.hints else [None] * len(samples)
+        if not self.hints:
+            return [Looked(sample, None, None) for sample in samples]
+        seen = self.risks(samples, batch=batch)
         rules = [NO_PICTURE if risk is None else self.policy.decide(risk) for risk in seen]
-        asked = [self.policy.hinted(sample, rule) for sample, rule in zip(samples, rules, strict=True)]
-        answers = self._answers(asked, batch=batch, progress=progress, **options)
         return [
-            replace(answer, risk=risk, rule=rule.name if self.hints else None, methods=(*answer.methods, self.name))
-            for answer, risk, rule in zip(answers, seen, rules, strict=True)
+            Looked(self.policy.hinted(sample, rule), risk, rule.name)
+            for sample, risk, rule in zip(samples, seen, rules, strict=True)
         ]
 
-    def _answers(self, asked: Sequence[Sample], **options: Any) -> list[Response]:
-        """Let the model answer: with what was added to it where there is a picture, and as it is where there is none."""
+    def answer(self, looked: Sequence[Looked], *, within: Within | None = None, **options: Any) -> list[Response]:
+        """Let the model answer what was looked at: with what was added to it where there is a picture, and as it is where there is none.
+
+        Args:
+            looked: what `look` returned.
+            within: from the VLM that speaks, what is opened inside the additions for each batch, such as the `around` of a steered model.
+            options: as for `VLM.generate`.
+        """
+        asked = [one.asked for one in looked]
         speaker = self.speaking if self.tokens else self.vlm
         whole = self.adapter is None
         rest = [i for i, sample in enumerate(asked) if whole or sample.images]
         plain = [i for i, sample in enumerate(asked) if not (whole or sample.images)]
-        answers = speaker.generate([asked[i] for i in rest], around=self._around, **options) if rest else []
-        answers += self.vlm.generate([asked[i] for i in plain], **options) if plain else []
+        added = self._around if within is None else partial(self._both, within(speaker))
+        answers = speaker.generate([asked[i] for i in rest], around=added, **options) if rest else []
+        bare = None if within is None else within(self.vlm)
+        answers += self.vlm.generate([asked[i] for i in plain], around=bare, **options) if plain else []
         by_place = dict(zip([*rest, *plain], answers, strict=True))
-        return [by_place[i] for i in range(len(asked))]
+        return [
+            replace(by_place[i], risk=one.risk, rule=one.rule, methods=(*by_place[i].methods, self.name))
+            for i, one in enumerate(looked)
+        ]
 
     @contextmanager
     def on(self) -> Iterator[None]:
@@ -215,3 +248,8 @@ class SafeVLM:
 
     def _around(self, batch: Batch) -> Any:
         return self.on()
+
+    @contextmanager
+    def _both(self, inner: Around, batch: Batch) -> Iterator[None]:
+        with self.on(), inner(batch):
+            yield

@@ -123,6 +123,8 @@ class Job:
     """Called from the engine's thread; must not block."""
     deadline: float = float("inf")
     """`time.monotonic` after which nobody waits."""
+    stream: bool = False
+    """Tell pieces as they are written; otherwise one piece, when the answer is whole."""
     plain: bool = False
     """Without the guard: only the playground's comparison on loopback, counted as a bypass."""
     gone: threading.Event = field(default_factory=threading.Event, repr=False)

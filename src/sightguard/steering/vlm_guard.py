@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -330,6 +330,24 @@ class VlmGuard:
         return [row or next(read) for row in reading.text]
 
 
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """What the gate saw at one layer, each `n` long."""
+
+    layer: int
+    rows: Tensor
+    """Which prompt each score is of."""
+    text: Tensor
+    """Score of the reference."""
+    image: Tensor
+    """Score of the state that is about to be edited."""
+    limits: tuple[float, float]
+    fired: Tensor
+
+
+Watch = Callable[[Gated], None]
+
+
 @dataclass(frozen=True)
 class BoundVlmGuard:
     """VLM-Guard for one batch of prompts: the reference is read, the gate of the reference is known.
@@ -339,12 +357,14 @@ class BoundVlmGuard:
         vectors: `edited layers x m x hidden`, float32.
         limits: thresholds per edited layer.
         coordinates: h(q)Vᵀ, `edited layers x rows x m`; None for reference="same_input".
+        watch: is told what the gate saw at each layer, while the prompt is read.
     """
 
     guard: VlmGuard
     vectors: Tensor
     limits: tuple[tuple[float, float], ...]
     coordinates: Tensor | None
+    watch: Watch | None = None
 
     @property
     def name(self) -> str:
@@ -371,14 +391,14 @@ class BoundVlmGuard:
         place = self.layers.index(step.layer)
         rows = where.nonzero()[:, 0]
         states = hidden[where]
-        edited, fired = self._edit(states.float(), place, rows)
+        edited, fired = self._edit(states.float(), place, rows, told=step.prefill)
         if not fired.any():
             return hidden
         result = hidden.clone()
         result[where] = torch.where(fired[:, None], edited.to(hidden.dtype), states)
         return result
 
-    def _edit(self, states: Tensor, place: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _edit(self, states: Tensor, place: int, rows: Tensor, *, told: bool = False) -> tuple[Tensor, Tensor]:
         """Edit `n x hidden` float32 states of the given prompt rows; returns them and where the gate fired."""
         vectors = self.vectors[place].to(states.device)
         own = states @ vectors.T
@@ -386,6 +406,8 @@ class BoundVlmGuard:
             _check_finite(own, "the state of a prompt")
         query = own if self.coordinates is None else self.coordinates[place].to(states.device)[rows]
         fired = fires(self.guard.gate, query[:, 0], own[:, 0], self.limits[place])
+        if self.watch is not None and told:
+            self.watch(Gated(self.layers[place], rows, query[:, 0], own[:, 0], self.limits[place], fired))
         change = -own if self.guard.kind != "shift" else torch.zeros_like(own)
         if self.guard.kind != "project":
             change = change + self.guard.alpha * query

@@ -1,0 +1,104 @@
+"""Signs that a user must not write: tokens of the model's own, and the words with which its chat template opens a turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sightguard.errors import DataError, ModelError
+from sightguard.models.chat import render
+from sightguard.models.hooks import alone
+from sightguard.models.text import opens_itself
+from sightguard.types import Message, Role, Sample
+
+if TYPE_CHECKING:
+    from sightguard.models.vlm import VLM
+
+WORDS = ("alpha", "beta", "gamma")
+"""What is said in the conversation by which the template is read."""
+SHORTEST = 3
+"""Letters of a turn's opening; a shorter one (a line break, a colon) is in every text."""
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What a text is searched for before it becomes part of a prompt.
+
+    Args:
+        vlm: the model with the processor that prompts go through.
+    """
+
+    vlm: VLM
+
+    def __post_init__(self) -> None:
+        tokens = special_tokens(self.vlm.processor.tokenizer)
+        object.__setattr__(self, "_strings", (*tokens, *turn_openings(self.vlm.processor, tokens)))
+        object.__setattr__(self, "_ids", frozenset(self.vlm.processor.tokenizer.convert_tokens_to_ids(tokens)))
+
+    @property
+    def strings(self) -> tuple[str, ...]:
+        """What must not stand in a text."""
+        found: tuple[str, ...] = self._strings  # type: ignore[attr-defined]
+        return found
+
+    def check(self, sample: Sample) -> None:
+        """Raise DataError where a text would add a token of the model's own, a picture or a turn to the prompt."""
+        for message in sample.messages:
+            for part in message.parts:
+                sign = next((sign for sign in self.strings if isinstance(part, str) and sign in part), None)
+                if sign is not None:
+                    raise DataError(
+                        f"a text of the {message.role!r} holds {sign!r}, which this model reads as a sign of its own. Take it out of the text."
+                    )
+        # a tokenizer may read other letters as a sign too, after it has normalized them
+        if self._count(sample) != self._count(_said(sample, WORDS[0])):
+            raise DataError(
+                "a text of this conversation holds something that this model reads as a sign of its own. Take it out of the text."
+            )
+
+    def _count(self, sample: Sample) -> int:
+        texts = render(self.vlm.processor, [sample.without_images()])
+        tokenizer = self.vlm.processor.tokenizer
+        with alone(self.vlm.anatomy):
+            (row,) = tokenizer(texts, add_special_tokens=not opens_itself(tokenizer, texts[0]))["input_ids"]
+        ids: frozenset[int] = self._ids  # type: ignore[attr-defined]
+        return sum(token in ids for token in row)
+
+
+def special_tokens(tokenizer: Any) -> list[str]:
+    """Return every token that stands for something else than its letters, the longest first."""
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    found = {*tokenizer.all_special_tokens, *added}
+    return sorted((token for token in found if token.strip()), key=lambda token: (-len(token), token))
+
+
+def turn_openings(processor: Any, tokens: Sequence[str]) -> list[str]:
+    """Return the words by which a chat template opens a turn where it uses words alone ("ASSISTANT:").
+
+    A turn that is opened by a special token cannot be written by a user who may not write that token.
+    """
+    roles: tuple[Role, ...] = ("user", "assistant", "user")
+    turns = tuple(Message(role, (word,)) for role, word in zip(roles, WORDS, strict=True))
+    try:
+        (text,) = render(processor, [Sample("turns", turns)])
+    except (DataError, ModelError):
+        return []
+    found: list[str] = []
+    for before, after in ((WORDS[0], WORDS[1]), (WORDS[1], WORDS[2]), (WORDS[2], None)):
+        rest = text.partition(before)[2]
+        between = (rest.partition(after)[0] if after else rest).strip()
+        if len(between) >= SHORTEST and not any(token in between for token in tokens):
+            found.append(between)
+    return list(dict.fromkeys(found))
+
+
+def _said(sample: Sample, word: str) -> Sample:
+    """Return the conversation with a harmless word in place of every text."""
+    messages: Iterable[Message] = (
+        replace(
+            message, parts=tuple(word if isinstance(part, str) and part.strip() else part for part in message.parts)
+        )
+        for message in sample.messages
+    )
+    return replace(sample, messages=tuple(messages))
