@@ -16,6 +16,7 @@
     ├── TrainingStopped (RuntimeError)       a training that did harm and was ended
     ├── EditError (RuntimeError)
     │   └── EditNeverRan                     the model spoke and the edit did not happen
+    ├── CanaryFailed (RuntimeError)          a server whose guard could not be shown to work
     └── OutputError (OSError)                an output folder that cannot be written, or already holds a run
 
 Every message says what was expected, what came, where, and what to do.
@@ -98,6 +99,10 @@ class EditError(SightguardError, RuntimeError):
 
 class EditNeverRan(EditError):
     """The model spoke and the edit did not happen."""
+
+
+class CanaryFailed(SightguardError, RuntimeError):
+    """A guard that could not be shown to work on the model that is about to be served."""
 
 
 class OutputError(SightguardError, OSError):

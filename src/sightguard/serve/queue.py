@@ -1,0 +1,126 @@
+"""Requests wait here until a batch goes to the engine: bounded, in order, and without those that nobody waits for any more."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from sightguard.errors import SightguardError
+from sightguard.serve.job import Engine, Failed, Job
+
+log = logging.getLogger(__name__)
+
+
+class Full(SightguardError):
+    """The queue holds as many requests as it may; `after` says in how many seconds to come back."""
+
+    def __init__(self, waiting: int, after: int) -> None:
+        super().__init__(f"{waiting} requests wait already; send this one again in {after} s")
+        self.after = after
+
+
+class Closed(SightguardError):
+    """The server is being stopped."""
+
+
+class Queue:
+    """Gathers jobs and hands them to the engine, a batch at a time, in a thread of its own.
+
+    While a batch is answered, others gather; an idle engine waits `wait` seconds for company. What the engine raises ends in `Failed`
+    for the jobs of that batch, and the next batch goes on.
+
+    Args:
+        engine: answers.
+        most: jobs that may wait.
+        wait: seconds that the first job of a batch waits for others.
+        watch: told the size of each batch.
+    """
+
+    def __init__(
+        self, engine: Engine, *, most: int, wait: float, watch: Callable[[int], None] = lambda size: None
+    ) -> None:
+        self._engine, self._most, self._wait, self._watch = engine, most, wait, watch
+        self._jobs: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._busy: tuple[Job, ...] = ()
+        self._seconds = 1.0
+        """Of a batch, as the latest ones took."""
+        self._thread = threading.Thread(target=self._run, name="sightguard-engine", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def alive(self) -> bool:
+        """Whether batches are still taken."""
+        return self._thread.is_alive() and not self._closed
+
+    def put(self, job: Job) -> None:
+        """Take a job in.
+
+        Raises:
+            Full: as many wait as may.
+            Closed: the server is being stopped.
+        """
+        with self._changed:
+            if self._closed:
+                raise Closed("the server is being stopped; send the request again later")
+            if len(self._jobs) >= self._most:
+                batches = len(self._jobs) / self._engine.batch + 1
+                raise Full(len(self._jobs), max(1, round(batches * self._seconds)))
+            self._jobs.append(job)
+            self._changed.notify_all()
+
+    def close(self, *, patience: float = 30.0) -> None:
+        """Let the running batch end within `patience` seconds, and fail what waits."""
+        with self._changed:
+            self._closed = True
+            left = list(self._jobs)
+            self._jobs.clear()
+            self._changed.notify_all()
+        for job in left:
+            job.tell(Failed("cancelled", "the server is being stopped; send the request again later"))
+        self._thread.join(patience)
+        for job in self._busy:
+            job.gone.set()
+
+    def _run(self) -> None:
+        while (jobs := self._gather()) is not None:
+            if not jobs:
+                continue
+            self._busy = tuple(jobs)
+            self._watch(len(jobs))
+            began = time.monotonic()
+            try:
+                self._engine.answer(jobs)
+            except Exception:
+                log.exception("the engine failed on a batch of %d", len(jobs))
+                for job in jobs:
+                    job.tell(Failed("guard_error", "the guard of this server could not look at the request"))
+            self._busy = ()
+            self._seconds += 0.2 * (time.monotonic() - began - self._seconds)
+
+    def _gather(self) -> list[Job] | None:
+        """Return the next batch, without jobs that are given up; None when the queue is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._closed)
+            if self._closed:
+                return None
+            self._changed.wait_for(lambda: len(self._jobs) >= self._engine.batch or self._closed, self._wait)
+            taken = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._engine.batch))]
+        return [job for job in taken if not _given_up(job)]
+
+
+def _given_up(job: Job) -> bool:
+    if job.gone.is_set():
+        job.tell(Failed("cancelled", "the client left"))
+        return True
+    if time.monotonic() > job.deadline:
+        job.tell(Failed("deadline", "no answer was begun within the time that this server allows"))
+        return True
+    return False
