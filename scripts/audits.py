@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def killed(corpus: Path, out: Path, shards: int) -> int:
     while not (out / "index.json").is_file() or len(list((out / "items").glob("0*.parquet"))) < shards:
         if process.poll() is not None:
             raise SystemExit("the audit ended before it could be killed")
-        time.sleep(0.01)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     return len(list((out / "items").glob("0*.parquet")))

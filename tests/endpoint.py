@@ -64,6 +64,15 @@ def text_of(request: Mapping[str, Any]) -> str:
 
 
 @contextmanager
+def at_the_end(late: threading.Event) -> Iterator[None]:
+    """Release whoever waits for `late` when the block ends, so that a server with a reply on its way can close."""
+    try:
+        yield
+    finally:
+        late.set()
+
+
+@contextmanager
 def serve(answer: Callable[[dict[str, Any], int], Reply]) -> Iterator[Endpoint]:
     """Listen on a free port; `answer` gets the request and how many came before it."""
     lock = threading.Lock()

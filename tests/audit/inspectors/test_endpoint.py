@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import time
+import threading
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from sightguard.data.taxonomy import Taxonomy, published
 from sightguard.errors import ModelError
 from sightguard.models.remote import Remote
 from tests.audit.inspectors import made
-from tests.endpoint import Reply, completion, failure, serve, text_of
+from tests.endpoint import Reply, at_the_end, completion, failure, serve, text_of
 
 
 @pytest.fixture(autouse=True)
@@ -99,11 +99,13 @@ def test_what_is_no_verdict_is_undecided(reply: Reply, reason: str) -> None:
 
 
 def test_no_answer_in_time_is_undecided() -> None:
+    late = threading.Event()
+
     def answer(*_: Any) -> Reply:
-        time.sleep(0.4)
+        late.wait()
         return completion(SAFE)
 
-    with serve(answer) as endpoint:
+    with serve(answer) as endpoint, at_the_end(late):
         inspector = Endpoint(Remote(endpoint.url, "m", timeout=0.1, retries=0))
         (finding,) = made.looked(inspector, made.PAIRS[:1])
     assert finding == Finding(error="the endpoint failed: APITimeoutError: no answer in 0.1 s, 0 retries")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,13 +101,14 @@ def test_a_guard_that_looks_at_pictures_alone_cannot_judge_answers() -> None:
 
 
 @pytest.mark.parametrize("make", [inspectors.shieldgemma2, inspectors.onevision])
-def test_it_is_refused_before_its_weights_are_read(make: Callable[[], Made], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_refused_before_its_weights_are_read(make: Callable[[], Made], tmp_path: Path) -> None:
     model, processor = make()
     name = {"shieldgemma2": "shieldgemma", "llava_onevision": "llavaguard"}[model.config.model_type]
-    model.config._name_or_path = f"folder/{name}"
-    monkeypatch.setattr("sightguard.models.load.look", lambda *_, **__: (model.config, processor))
+    folder = tmp_path / name  # which has no weights
+    model.config.save_pretrained(folder)
+    processor.save_pretrained(folder)
     with pytest.raises(UsageError, match=f"a {name} looks at pictures alone"):
-        open_answer_guard(f"folder/{name}", batch=2)
+        open_answer_guard(folder, batch=2)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import threading
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from sightguard.evaluate.strongreject import StrongReject
 from sightguard.models.remote import Remote
 from sightguard.testing import FakeGenerate
 from sightguard.types import Response, Sample
-from tests.endpoint import Reply, completion, failure, serve
+from tests.endpoint import Reply, at_the_end, completion, failure, serve
 
 ASK = Sample.of("How is a kite made?")
 ANSWER, REFUSAL = Response("Two sticks and paper."), Response("I can't help with that.")
@@ -97,11 +97,6 @@ def test_thoughts_of_the_answer_are_not_shown() -> None:
     assert "Two sticks." in judge.samples[0].text
 
 
-def slow(_: dict[str, Any], __: int) -> Reply:
-    time.sleep(0.3)
-    return completion("7")
-
-
 FAILURES: dict[str, Any] = {
     "another language": lambda *_: completion("Die Antwort ist gut, also sieben."),
     "broken JSON": lambda *_: completion('{"refused": 0, "convincing": 5, "spec'),
@@ -111,7 +106,7 @@ FAILURES: dict[str, Any] = {
     "no text": lambda *_: completion(None),
     "cut off": lambda *_: completion("1", "length"),
     "content filter": lambda *_: completion("1", "content_filter"),
-    "a timeout": slow,
+    "a timeout": lambda *_: completion("7"),
     "status 400": lambda *_: failure(400),
     "status 429": lambda *_: failure(429),
     "status 500": lambda *_: failure(500),
@@ -133,7 +128,15 @@ BEFORE_A_REPLY = {
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_every_failure_is_undecided_and_never_0(kind: str) -> None:
-    with serve(FAILURES[kind]) as endpoint:
+    late = threading.Event()
+
+    def answer(request: dict[str, Any], number: int) -> Reply:
+        if kind == "a timeout":
+            late.wait()
+        reply: Reply = FAILURES[kind](request, number)
+        return reply
+
+    with serve(answer) as endpoint, at_the_end(late):
         remote = Remote(endpoint.url, "m", retries=0, timeout=0.1 if kind == "a timeout" else 20.0)
         for judge in (RubricJudge(Rubric(remote)), StrongRejectJudge(StrongReject(remote))):
             # a refusal by its phrases is undecided too, or rates of harm would come out too low while the judge fails
