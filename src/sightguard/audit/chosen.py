@@ -28,7 +28,6 @@ class Chosen:
         taxonomy: YAML file of the types and levels that an endpoint is asked for; None: the published ones.
         device, dtype: where and in which precision it runs.
         batch: pairs a pass; None: the inspector's own.
-        threads: of torch; None leaves them.
     """
 
     source: str
@@ -40,7 +39,6 @@ class Chosen:
     device: str | None = None
     dtype: str | None = None
     batch: int | None = None
-    threads: int | None = None
 
     @property
     def is_endpoint(self) -> bool:
@@ -60,10 +58,6 @@ class Chosen:
         self._check()
         if self.is_endpoint:
             return self._endpoint()
-        if self.threads is not None:
-            import torch
-
-            torch.set_num_threads(self.threads)
         return self._head() if self.is_head else self._guard_model()
 
     def _check(self) -> None:
