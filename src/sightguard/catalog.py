@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from sightguard.errors import UnknownName, UsageError
 
-Kind = Literal["method", "trained", "baseline", "judge"]
+Kind = Literal["method", "trained", "baseline", "defense", "attack", "judge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,79 @@ BASELINES: Mapping[str, Entry] = {
     ),
 }
 
+DEFENSES: Mapping[str, Entry] = {
+    "none": Entry("sightguard.models.vlm:VLM", "The model as it is, which every bench asks too."),
+    "vlm_guard_caption": Entry(
+        "sightguard.steering.vlm_guard:VlmGuard",
+        "VLM-Guard with the model's own caption of the picture in its reference.",
+        "arXiv 2502.10486",
+    ),
+    "vlm_guard_null_space": Entry(
+        "sightguard.steering.vlm_guard:VlmGuard",
+        "VLM-Guard with directions in the null space of benign states.",
+        "arXiv 2502.10486, 2603.22094",
+    ),
+    "cmrm_in_turn": Entry(
+        "sightguard.steering.cmrm:Cmrm", "CMRM fitted layer after layer, at the prompt alone.", "arXiv 2410.09047"
+    ),
+    "cmrm_sample": Entry(
+        "sightguard.steering.cmrm:Cmrm",
+        "CMRM with the shift of each sample, which nothing is fitted for.",
+        "arXiv 2410.09047",
+    ),
+    "safevlm_stage1": Entry(
+        "sightguard.safevlm.model:SafeVLM",
+        "SafeVLM after the first stage of its training, without an adapter of the language model.",
+        "arXiv 2405.13581, 2411.11543",
+    ),
+    "ecso_always_caption": Entry(
+        "sightguard.guards.ecso:Ecso", "ECSO that always answers from a description of the picture.", "arXiv 2403.09572"
+    ),
+}
+"""What `sightguard bench` knows beside methods, trained modules and baselines (`sightguard.bench.defenses`)."""
+
+ATTACKS: Mapping[str, Entry] = {
+    "blank": Entry(
+        "sightguard.attacks.images:BlankImage", "Puts a blank picture beside the request.", "arXiv 2502.10486"
+    ),
+    "noise": Entry(
+        "sightguard.attacks.images:NoiseImage", "Puts a picture of noise beside the request.", "arXiv 2410.09047"
+    ),
+    "unrelated": Entry(
+        "sightguard.attacks.images:UnrelatedImage", "Puts a drawing of something else beside the request."
+    ),
+    "wrappers": Entry(
+        "sightguard.attacks.wrappers:Wrappers", "Puts words around the request that ask to answer.", "arXiv 2307.02483"
+    ),
+    "figstep": Entry(
+        "sightguard.attacks.typographic:FigStep",
+        "Writes the request into a picture, as a list to be completed.",
+        "arXiv 2311.05608",
+    ),
+    "typo": Entry(
+        "sightguard.attacks.typographic:Typographic", "Writes the request into a picture.", "arXiv 2311.17600"
+    ),
+    "typo_below": Entry(
+        "sightguard.attacks.typographic:Typographic",
+        "Writes the request below the picture that is there.",
+        "arXiv 2311.17600",
+    ),
+    "pgd": Entry(
+        "sightguard.attacks.pgd:Pgd",
+        "Moves pixels against the undefended model; pgd:EPS in steps of 255.",
+        "arXiv 1706.06083, 2306.15447",
+    ),
+    "pgd_adaptive": Entry(
+        "sightguard.attacks.adaptive:adaptive",
+        "Moves pixels against each defense; pgd_adaptive:EPS.",
+        "arXiv 2002.08347",
+    ),
+    "icet": Entry(
+        "sightguard.attacks.icet:EarlyExit", "Ends the vision tower after a layer; icet:LAYER.", "arXiv 2411.04291"
+    ),
+}
+"""What suites name (`sightguard.attacks.catalog`, `sightguard.bench.pixels`)."""
+
 JUDGES: Mapping[str, Entry] = {
     "refusal_phrases": Entry(
         "sightguard.bench.judges.builders:phrases",
@@ -105,12 +178,16 @@ _OWN: Mapping[Kind, Mapping[str, Entry]] = {
     "method": METHODS,
     "trained": TRAINED,
     "baseline": BASELINES,
+    "defense": DEFENSES,
+    "attack": ATTACKS,
     "judge": JUDGES,
 }
 _GROUPS: Mapping[Kind, str] = {
     "method": "sightguard.methods",
     "trained": "sightguard.trained",
     "baseline": "sightguard.baselines",
+    "defense": "sightguard.defenses",
+    "attack": "sightguard.attacks",
     "judge": "sightguard.judges",
 }
 

@@ -4,10 +4,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import sightguard as package
+from sightguard import catalog
 from sightguard.cli import app as application
 from sightguard.errors import DataError, UsageError
 from tests.cli.command import sightguard
@@ -154,7 +156,24 @@ def test_how_a_verb_ends_decides_the_status(
 
 def test_methods_lists_the_catalogue_as_json() -> None:
     entries = sightguard("methods", "--json").json
-    assert {"vlm_guard", "self_reminder", "goal_priority"} <= {entry["name"] for entry in entries}
+    listed = {(entry["kind"], entry["name"]) for entry in entries}
+    assert {
+        ("method", "vlm_guard"),
+        ("baseline", "self_reminder"),
+        ("judge", "rubric"),
+        ("attack", "figstep"),
+    } <= listed
+
+
+def test_methods_lists_all_that_the_bench_takes() -> None:
+    from sightguard.attacks.catalog import OWN as ATTACKS
+    from sightguard.bench.defenses import OWN as DEFENSES
+    from sightguard.bench.suite import ON_MODEL
+
+    listed = {kind: set(catalog.known(kind)) for kind in get_args(catalog.Kind)}
+    assert {*ATTACKS, *ON_MODEL} <= listed["attack"]
+    assert set(DEFENSES) <= listed["method"] | listed["trained"] | listed["baseline"] | listed["defense"]
+    assert {entry["name"] for entry in sightguard("methods", "--json").json} == set().union(*listed.values())
 
 
 def test_methods_lists_the_catalogue_as_a_table() -> None:
