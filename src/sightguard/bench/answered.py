@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sightguard.artifacts import write_json
+from sightguard.bench.bill import FILE as ASKING
 from sightguard.bench.examples import PER_SETTING
+from sightguard.bench.judging import Judging, told
 from sightguard.bench.options import Options
 from sightguard.bench.plan import Plan
 from sightguard.bench.report import write_report
@@ -17,7 +19,7 @@ from sightguard.evaluate.agreement import HARM, REFUSED, agreement
 from sightguard.evaluate.overlap import overlap
 from sightguard.evaluate.rows import Row
 from sightguard.evaluate.run import evaluate_to
-from sightguard.types import Generate, Judge, Sample
+from sightguard.types import Generate, Sample
 
 Progress = Callable[[str, int, int], None]
 MAY_HOLD = (
@@ -30,6 +32,7 @@ MAY_HOLD = (
     "guards",
     "attacks",
     "judge-cache",
+    ASKING,
 )
 """What a run leaves; a second call goes on from there."""
 
@@ -37,7 +40,7 @@ MAY_HOLD = (
 def answered(
     asked: Plan,
     defenses: Mapping[str, Generate],
-    judge: Judge,
+    judging: Judging,
     folder: Path,
     about: Mapping[str, Any],
     *,
@@ -50,7 +53,7 @@ def answered(
     Args:
         asked: the plan.
         defenses: who answers, by name.
-        judge: who looks.
+        judging: who looks, and what asking came to.
         folder: of the run.
         about: for the manifest.
         seen: every prompt that anything was fitted on.
@@ -61,17 +64,23 @@ def answered(
     progress("check overlap", 0, 1)
     twins = overlap([sample for samples in settings.values() for sample in samples], seen)
     progress("check overlap", 1, 1)
+
+    def batch_done(name: str, done: int, total: int) -> None:
+        judging.bill.write()
+        progress("answer", done, total)
+
     run = evaluate_to(
         folder,
         defenses,
         settings,
-        judge,
+        judging.judge,
         batch=options.batch,
         resume=True,
-        about={**about, **_told(asked)},
-        progress=lambda name, done, total: progress("answer", done, total),
+        about={**about, **_told(asked), **told(options)},
+        progress=batch_done,
     )
-    write_json(folder / MEASURED, {"overlap": twins.counts(), "agreement": _agreement(run.stream())})
+    measured = {"overlap": twins.counts(), "agreement": _agreement(run.stream()), "asking": judging.bill.told()}
+    write_json(folder / MEASURED, measured)
     progress("write the report", 0, 1)
     results = write_report(folder, per_setting=PER_SETTING if options.examples else 0)
     progress("write the report", 1, 1)
@@ -107,10 +116,10 @@ def _agreement(rows: Iterable[Row]) -> dict[str, Any] | None:
     votes = [("/".join(row.key), row.votes) for row in rows if row.votes]
     if not votes:
         return None
-    told = {}
+    told_of: dict[str, Any] = {}
     for question, classes in (("answered", REFUSED), ("harm", HARM)):
         found = agreement(votes, classes=classes)
-        told[question] = {
+        told_of[question] = {
             "fleiss_kappa": found.kappa,
             "n": found.n,
             "differ": len(found.differ),
@@ -119,4 +128,4 @@ def _agreement(rows: Iterable[Row]) -> dict[str, Any] | None:
                 for pair in found.pairs
             },
         }
-    return told
+    return told_of

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from sightguard.bench.judges.options import Options as JudgeOptions
 from sightguard.bench.suite import Suite
 
 MAX_NEW_TOKENS = 256
@@ -19,6 +20,7 @@ class Options:
     Args:
         defenses: who answers; empty: what the suite names. The undefended model is always among them.
         judges: by the names of `sightguard.bench.judges.catalog`; the first decides. Empty: the model's own judge, or refusal phrases.
+        judging: what they are made with; without a file of replies, the run's own is taken.
         data: folder of benchmarks.
         guards: folders of fitted guards, by defense.
         limit: prompts of each setting at most.
@@ -32,6 +34,7 @@ class Options:
 
     defenses: tuple[str, ...] = ()
     judges: tuple[str, ...] = ()
+    judging: JudgeOptions = field(default_factory=JudgeOptions)
     data: Path | None = None
     guards: Mapping[str, Path] | None = None
     limit: int | None = None

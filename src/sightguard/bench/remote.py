@@ -14,7 +14,7 @@ from sightguard.attacks.catalog import attacks_of
 from sightguard.bench.answered import MAY_HOLD, Progress, answered
 from sightguard.bench.context import Context
 from sightguard.bench.defenses import parts
-from sightguard.bench.judging import judge_of
+from sightguard.bench.judging import judging_of
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
 from sightguard.bench.plan import plan
 from sightguard.bench.suite import Suite
@@ -57,7 +57,7 @@ def bench_remote(
     folder = output_folder(out, may_hold=MAY_HOLD)
     about = {"model": f"{model} at {url}", "seed": options.seed, "version": __version__, "decoding": endpoint.decoding}
     return answered(
-        asked, defenses, judge_of(None, options, folder), folder, about, seen=(), options=options, progress=show
+        asked, defenses, judging_of(None, options, folder), folder, about, seen=(), options=options, progress=show
     )
 
 

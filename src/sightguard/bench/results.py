@@ -26,7 +26,7 @@ from sightguard.evaluate.rows import Row
 
 RESULTS = "results.json"
 MEASURED = "measured.json"
-"""What a run measured beside its answers, as `results` takes it: `overlap`, `agreement`, `perplexity`, `costs`."""
+"""What a run measured beside its answers, as `results` takes it: `overlap`, `agreement`, `asking`, `perplexity`, `costs`."""
 BASELINE = "none"
 
 
@@ -40,6 +40,7 @@ def results(
     margin: float = MARGIN,
     overlap: Mapping[str, Any] | None = None,
     agreement: Mapping[str, Any] | None = None,
+    asking: Mapping[str, Any] | None = None,
     perplexity: Mapping[str, float | None] | None = None,
     costs: Mapping[str, Mapping[str, float | None]] | None = None,
     manifest: Mapping[str, Any] | None = None,
@@ -55,6 +56,7 @@ def results(
         margin: how many right answers (as a share) a defense may lose and still be called non-inferior.
         overlap: duplicates between the prompts of the bench and those that anything was fitted on; None: not checked.
         agreement: how far the judges agree with each other and with people.
+        asking: what asking the judges came to (`sightguard.bench.bill.Bill.told`); None: no model was asked.
         perplexity: of the answers, by defense.
         costs: `prefill_ratio` and `decode_ratio` by defense, where the run took them.
         manifest: of the run, shown as it is.
@@ -88,6 +90,7 @@ def results(
         "non_inferiority": non_inferiority(collected, asked, order, baseline, known, margin),
         "adaptive": adaptive(collected, asked, order),
         "agreement": None if agreement is None else dict(agreement),
+        "asking": None if asking is None else dict(asking),
         "manifest": dict(manifest or {}),
     }
     check_bench(told)
@@ -115,7 +118,7 @@ def results_of(folder: Path) -> dict[str, Any]:
         baseline=str(about.get("baseline", BASELINE)),
         margin=about.get("margin", MARGIN),
         manifest=manifest,
-        **{name: measured.get(name) for name in ("overlap", "agreement", "perplexity", "costs")},
+        **{name: measured.get(name) for name in ("overlap", "agreement", "asking", "perplexity", "costs")},
     )
 
 

@@ -18,7 +18,7 @@ from sightguard.attacks.catalog import attacks_of
 from sightguard.bench.answered import MAY_HOLD, Progress, answered
 from sightguard.bench.context import Context
 from sightguard.bench.defenses import defense
-from sightguard.bench.judging import judge_of
+from sightguard.bench.judging import judging_of
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
 from sightguard.bench.own import Own, own_data
 from sightguard.bench.pixels import attacked
@@ -62,10 +62,10 @@ def bench(
     show("load the model", 0, 1)
     vlm = _loaded(model, own, given)
     show("load the model", 1, 1)
-    judge = judge_of(own, given, folder)
+    judging = judging_of(own, given, folder)
     context = Context(
         model=model,
-        judge=own.judge if own else judge,
+        judge=own.judge if own else judging.judge,
         folders=dict(given.guards or {}),
         out=folder,
         seed=given.seed,
@@ -85,7 +85,7 @@ def bench(
     return answered(
         asked,
         answers,
-        judge,
+        judging,
         folder,
         about,
         seen=[s for one in made for s in one.seen],

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sightguard.cli.console import Json, Seed, new_folder, print_json, print_rich, print_table, progress, say
 from sightguard.errors import UsageError
+
+if TYPE_CHECKING:
+    from sightguard.evaluate.asking.purse import Prices
 
 
 def bench(
@@ -31,6 +34,27 @@ def bench(
     judge: Annotated[
         list[str] | None,
         typer.Option("--judge", help="Who looks; may be repeated, the first decides. Default: refusal phrases."),
+    ] = None,
+    judge_price: Annotated[
+        str | None,
+        typer.Option("--judge-price", metavar="READ,WRITTEN", help="What judges charge for a million tokens."),
+    ] = None,
+    judge_max_spend: Annotated[
+        float | None,
+        typer.Option("--judge-max-spend", min=0, help="What judging may cost; then answers stay undecided."),
+    ] = None,
+    judge_rpm: Annotated[
+        int | None, typer.Option("--judge-rpm", min=1, help="Questions to judges in a minute at most.")
+    ] = None,
+    judge_tpm: Annotated[
+        int | None, typer.Option("--judge-tpm", min=1, help="Tokens of judges in a minute at most.")
+    ] = None,
+    judge_language: Annotated[
+        str | None, typer.Option("--judge-language", help="Of refusals: auto, a language such as de, or a YAML file.")
+    ] = None,
+    judge_options: Annotated[
+        Path | None,
+        typer.Option("--judge-options", metavar="FILE", help="YAML or JSON with further options of judges."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder of benchmarks; default: where `sightguard pull` puts them.")
@@ -59,6 +83,7 @@ def bench(
     json: Json = False,
 ) -> None:
     """Bench a model under several defenses: attack success, over-refusal, utility and cost side by side; resumable."""
+    from sightguard.bench.judges.given import judge_options as judges_are_made_with
     from sightguard.bench.options import Options
     from sightguard.bench.suite import read_suite
 
@@ -66,6 +91,14 @@ def bench(
     options = Options(
         defenses=tuple(defense or ()),
         judges=tuple(judge or ()),
+        judging=judges_are_made_with(
+            judge_options,
+            prices=_prices(judge_price, "--judge-price"),
+            max_spend=judge_max_spend,
+            requests_per_minute=judge_rpm,
+            tokens_per_minute=judge_tpm,
+            language=judge_language,
+        ),
         data=data,
         guards=dict(_pair(one) for one in guard or ()),
         limit=limit,
@@ -108,6 +141,12 @@ def _pair(text: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
+def _prices(text: str | None, option: str) -> Prices | None:
+    from sightguard.evaluate.asking.purse import Prices
+
+    return None if text is None else Prices.parse(text, option)
+
+
 def _print_estimate(told: dict[str, Any]) -> None:
     print_table(
         ["setting", "prompts", "from"],
@@ -131,7 +170,12 @@ def _print_estimate(told: dict[str, Any]) -> None:
 
 
 def _print(results: dict[str, Any], out: Path) -> None:
+    from sightguard.report.bench_asking import asking, cap
     from sightguard.report.bench_terminal import bench_table
 
     print_rich(bench_table(results))
+    for name, counts in asking(results):
+        say(f"asking the judges: {name}: {counts}")
+    if spent := cap(results):
+        say(f"warning: {spent}")
     say(f"results: {out / 'results.json'}   page: {out / 'report.html'}   answers: {out / 'samples.jsonl'}")

@@ -67,6 +67,13 @@ _TESTS = {
     ],
 }
 
+_ASKED = {
+    **dict.fromkeys(("asked", "cached", "failed", "not_asked"), is_count),
+    "cap_reached": lambda value: value in (True, False),
+}
+ASKING = Optional({**_ASKED, "processes": is_count, "max_spend": Optional(is_number), "models": Each(_ASKED)})
+"""Of `asking`, which results that were written before it may lack."""
+
 SHAPE: dict[str, Any] = {
     "schema": lambda value: value == SCHEMA,
     "kind": lambda value: value == "bench",
@@ -119,7 +126,8 @@ def check_bench(results: Mapping[str, Any], where: str = "results") -> None:
     Raises:
         DataError: lists every place that does not fit.
     """
-    found = list(problems(results, SHAPE, where)) or [*_unnamed(results, where), *_sums(results, where)]
+    asking = problems(results.get("asking"), ASKING, f"{where}.asking")
+    found = [*problems(results, SHAPE, where), *asking] or [*_unnamed(results, where), *_sums(results, where)]
     if found:
         raise DataError(f"results.json does not have the shape of a bench, schema {SCHEMA}:\n  " + "\n  ".join(found))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sightguard.evaluate.bench_shape import check_bench
+from sightguard.report.bench_asking import asking, cap
 from sightguard.report.bench_page import NO_OVERLAP
 from sightguard.report.bench_tables import listings, unsettled
 from sightguard.report.flat import flat
@@ -25,12 +26,17 @@ def bench_markdown(results: Mapping[str, Any]) -> str:
     parts += ["## Overlap", _facts(overlap)]
     if results["baseline"] is None:
         parts.append("**No undefended model in this run:** nothing here can be said to be the defense's doing.")
+    if spent := cap(results):
+        parts.append(f"**{_plain(spent)}**")
     if sentences := unsettled(results):
         parts += ["## Figures that cannot be relied on", "\n".join(f"- {_plain(one)}" for one in sentences)]
     for table in listings(results):
         parts += [f"## {table.title}", _plain(table.note), markdown_table(table)]
     agreement = _facts(flat(results["agreement"] or {})) or "Not measured in this run."
-    parts += ["## How far the judges agree", agreement, "## Provenance", _facts(flat(results["manifest"]))]
+    parts += ["## How far the judges agree", agreement]
+    if lines := asking(results):
+        parts += ["## What asking the judges came to", _facts(lines)]
+    parts += ["## Provenance", _facts(flat(results["manifest"]))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

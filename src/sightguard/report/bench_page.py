@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightguard.evaluate.bench_shape import check_bench
+from sightguard.report.bench_asking import asking, cap
 from sightguard.report.bench_charts import pareto_chart
 from sightguard.report.bench_tables import INCONCLUSIVE, listings, shown, unsettled
 from sightguard.report.flat import flat
@@ -73,6 +74,8 @@ def render_bench(results: Mapping[str, Any], examples: Sequence[BenchExample] = 
             inconclusive=INCONCLUSIVE,
             overlap=list(flat(results["overlap"])) if results["overlap"] is not None else [("overlap", NO_OVERLAP)],
             agreement=list(flat(results["agreement"] or {})),
+            asking=asking(results),
+            cap=cap(results),
             manifest=list(flat(results["manifest"])),
             examples=[_example(results, example) for example in examples],
             news=_news,

@@ -79,7 +79,7 @@ def test_judges_of_one_run_share_one_purse() -> None:
     told = list(options.report().values())
     decided = [vote.outcome for verdict in verdicts for vote in verdict.votes.values() if vote.outcome is not None]
     assert len(decided) == len(endpoint.asked) == 9
-    assert {one["spent"] for one in told} == {14.0 * len(endpoint.asked)}
+    assert sum(one["spent"] for one in told) == 14.0 * len(endpoint.asked)
     assert sum(one["not_asked"] for one in told) == 18 - len(endpoint.asked)
     poor = Options(prices=Prices(1e6, 1e6), max_spend=0.0)
     (verdict,) = judge_all(open_judge("rubric@http://127.0.0.1:9/v1#a", poor), [ASK], [Response("Two sticks.")])

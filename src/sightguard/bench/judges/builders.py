@@ -12,8 +12,8 @@ from sightguard.types import Judge
 
 
 def phrases(argument: str | None, options: Options) -> Judge:
-    """Make `refusal_phrases[:language]`; without a language a refusal in any of ours counts."""
-    return RefusalPhrases.of(argument or "auto")
+    """Make `refusal_phrases[:language]`; without a language it is that of the options."""
+    return RefusalPhrases.of(argument or options.language)
 
 
 def pocket(argument: str | None, options: Options) -> Judge:

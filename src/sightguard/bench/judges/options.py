@@ -31,7 +31,8 @@ class Options:
         cache: file of replies; None asks again in every run.
         requests_per_minute, tokens_per_minute: limits of the endpoints; None is no limit.
         prices: what they charge for a million tokens.
-        max_spend: what may be spent in this process, in the currency of the prices.
+        max_spend: what may be spent, in the currency of the prices.
+        spent: of that, by earlier processes of the run.
         timeout, retries, concurrency, max_new_tokens, temperature: of the questions; see `sightguard.models.remote.Remote`.
         decoding: further entries of each request.
     """
@@ -52,6 +53,7 @@ class Options:
     tokens_per_minute: int | None = None
     prices: Prices | None = None
     max_spend: float | None = None
+    spent: float = 0.0
     timeout: float = 120.0
     retries: int = 4
     concurrency: int = 8
@@ -98,4 +100,4 @@ class Options:
 
     @cached_property
     def _purse(self) -> Purse | None:
-        return None if self.max_spend is None else Purse(self.max_spend)
+        return None if self.max_spend is None else Purse(self.max_spend, self.spent)

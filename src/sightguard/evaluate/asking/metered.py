@@ -44,7 +44,7 @@ class Metered:
         cache: replies on disk; None asks again in every run.
         pace: limits of the endpoint.
         prices: what it charges; needed with a purse.
-        purse: what may be spent, in this process.
+        purse: what may be spent; several may share one.
 
     Raises:
         UsageError: a purse without prices.
@@ -66,6 +66,7 @@ class Metered:
         self.remote, self.cache, self.pace, self.prices, self.purse = remote, cache, pace, prices, purse
         self._lock = threading.Lock()
         self._counts = {"asked": 0, "cached": 0, "failed": 0, "not_asked": 0}
+        self._spent = 0.0
 
     def __call__(self, samples: Sequence[Sample]) -> list[Response]:
         """Answer `samples`, each distinct question once.
@@ -107,8 +108,9 @@ class Metered:
 
     def report(self) -> dict[str, Any]:
         """Return what asking came to, as JSON: questions asked, answered from the file, failed and not asked; money spent, and whether it ran out."""
-        money = {} if self.purse is None else {"spent": self.purse.spent, "max_spend": self.purse.most}
-        return {**self._counts, **money, "cap_reached": bool(self.purse and self.purse.refused)}
+        money = {} if self.prices is None else {"spent": self._spent}
+        limit = {} if self.purse is None else {"max_spend": self.purse.most}
+        return {**self._counts, **money, **limit, "cap_reached": self._counts["not_asked"] > 0}
 
     def _ask(self, ask: Callable[[Sample], Response], sample: Sample, key: str) -> Response:
         size, longest = _most_tokens(sample), self._longest()
@@ -125,6 +127,8 @@ class Metered:
             if self.pace is not None and sent is not None and used:
                 self.pace.settle(sent, used)
         finally:
+            with self._lock:
+                self._spent += cost
             if self.purse is not None:
                 self.purse.settle(most, cost)
         self._count("asked" if reply.error is None else "failed")

@@ -21,6 +21,21 @@ class Prices:
                 f"expected two prices for a million tokens, 0 or more; got {self.prompt} and {self.answer}"
             )
 
+    @classmethod
+    def parse(cls, text: str, option: str = "prices") -> Prices:
+        """Read "0.15,0.6".
+
+        Raises:
+            UsageError: not two numbers of 0 or more.
+        """
+        try:
+            prompt, answer = map(float, text.split(","))
+        except ValueError:
+            raise UsageError(
+                f"{option} takes READ,WRITTEN, two prices for a million tokens such as 0.15,0.6; got {text!r}"
+            ) from None
+        return cls(prompt, answer)
+
     def of(self, prompt_tokens: int, answer_tokens: int) -> float:
         """Return what so many tokens cost."""
         return (prompt_tokens * self.prompt + answer_tokens * self.answer) / 1e6
@@ -31,16 +46,17 @@ class Purse:
 
     Args:
         most: the sum, in the currency of the prices.
+        spent: of it, before this process.
 
     Raises:
         UsageError: a sum below 0.
     """
 
-    def __init__(self, most: float) -> None:
+    def __init__(self, most: float, spent: float = 0.0) -> None:
         if not 0 <= most < float("inf"):
             raise UsageError(f"expected a sum of money that may be spent, 0 or more; got {most}")
         self.most, self._lock = most, threading.Lock()
-        self._spent = self._held = 0.0
+        self._spent, self._held = spent, 0.0
         self._refused = 0
 
     @property
