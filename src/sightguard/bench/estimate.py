@@ -1,74 +1,75 @@
-"""What a run will cost before it is started: prompts, calls, tokens, and money where prices are told."""
+"""What a run will take before it is started: prompts, calls, tokens, gradients, and money and time where something is known of them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sightguard.bench.calls import calls
 from sightguard.bench.plan import Plan
-from sightguard.types import Sample
-
-CALLS: Mapping[str, tuple[int, int]] = {"ecso": (2, 4), "vlm_guard_caption": (2, 2)}
-"""Answers that a defense asks the model for, at least and at most, for each prompt; one where it is not named."""
-PICTURE_TOKENS = 576
-"""Of a picture, as LLaVA-1.5 has it; families differ (docs/families.md)."""
-LETTERS = 4.0
-"""Letters of a token, roughly, in English."""
+from sightguard.bench.questions import Questions
+from sightguard.bench.size import tokens
+from sightguard.bench.speed import Speed
+from sightguard.evaluate.asking.purse import Prices
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """Money for a million tokens, in any currency; 0 where a model runs here."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Answers of the model and their tokens, at least and at most; the tokens are guessed from letters."""
 
-    read: float = 0.0
-    written: float = 0.0
+    low: int
+    high: int
+    read: int
+    written: int
 
 
-def estimate(
-    plan: Plan,
-    defenses: Sequence[str],
-    judges: int,
-    max_new_tokens: int,
-    *,
-    prices: Prices | None = None,
-    seconds_a_prompt: float | None = None,
-) -> dict[str, Any]:
-    """Return how much a run would ask, as plain data; tokens are a guess from letters, and answers count at their longest.
+def answers(plan: Plan, defenses: Sequence[str], longest: int) -> Written:
+    """Return what the model is asked, with every answer at its longest.
 
     Args:
         plan: what is asked.
         defenses: who answers.
-        judges: how many judges ask a model about each answer.
-        max_new_tokens: longest answer.
-        prices: of an endpoint.
-        seconds_a_prompt: measured on a few prompts; None where nobody measured.
+        longest: tokens of an answer at most.
     """
-    samples = [sample for one in plan.asked for sample in one.samples]
-    low, high = (sum(_calls(name)[i] for name in defenses) * len(samples) for i in (0, 1))
-    read = sum(tokens(sample) for sample in samples)
-    per = len(samples) or 1
-    tokens_read, tokens_written = read * high // per, high * max_new_tokens
-    cost = prices or Prices()
-    return {
-        "settings": {one.setting.name: len(one.samples) for one in plan.asked},
-        "samples": len(samples),
-        "defenses": list(defenses),
-        "calls": {"at_least": low, "at_most": high},
-        "judge_calls": judges * len(samples) * len(defenses),
-        "tokens_read": tokens_read,
-        "tokens_written_at_most": tokens_written,
-        "money_at_most": round((tokens_read * cost.read + tokens_written * cost.written) / 1e6, 4),
-        "seconds": None if seconds_a_prompt is None else round(seconds_a_prompt * (low + high) / 2),
-    }
+    low = high = read = 0
+    for one in plan.asked:
+        for sample in one.samples:
+            size = tokens(sample)
+            for name in defenses:
+                least, most = calls(name, pictured=bool(sample.images))
+                low, high, read = low + least, high + most, read + most * size
+    return Written(low, high, read, high * longest)
 
 
-def tokens(sample: Sample) -> int:
-    """Guess how many tokens a prompt has."""
-    return math.ceil(len(sample.text) / LETTERS) + PICTURE_TOKENS * len(sample.images)
+def money(read: int, written: int, prices: Prices | None) -> float | None:
+    """Return what so many tokens cost, or None where no price was told."""
+    return None if prices is None else round(prices.of(read, written), 4)
 
 
-def _calls(defense: str) -> tuple[int, int]:
-    parts = [CALLS.get(name, (1, 1)) for name in defense.split("+")]
-    return math.prod(low for low, _ in parts), math.prod(high for _, high in parts)
+def judges_money(asked: Questions, prices: Prices | None, most: float | None) -> float | None:
+    """Return what judging costs where every reply is as long as it may be, and no more than may be spent."""
+    cost = money(asked.read, asked.written_at_most, prices)
+    return cost if cost is None or most is None else min(cost, most)
+
+
+def time(plan: Plan, defenses: Sequence[str], speed: Speed | None) -> dict[str, Any]:
+    """Return the seconds of all answers, at least and at most, where they are from, and whose are not known.
+
+    Args:
+        plan: what is asked.
+        defenses: who answers.
+        speed: None: nothing is known.
+    """
+    if speed is None:
+        return {"at_least": None, "at_most": None, "source": None, "unknown": list(defenses)}
+    found = {name: _sum([speed.of(name, one) for one in plan.asked]) for name in defenses}
+    known = [seconds for seconds in found.values() if seconds is not None]
+    low, high = (round(sum(seconds[i] for seconds in known), 1) if known else None for i in (0, 1))
+    unknown = [name for name, seconds in found.items() if seconds is None]
+    return {"at_least": low, "at_most": high, "source": speed.source, "unknown": unknown}
+
+
+def _sum(parts: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
+    known = [part for part in parts if part is not None]
+    return (sum(low for low, _ in known), sum(high for _, high in known)) if len(known) == len(parts) else None

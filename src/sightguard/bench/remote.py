@@ -55,7 +55,13 @@ def bench_remote(
     context = Context(seed=options.seed)
     defenses = {name: _guarded(name, endpoint, context) for name in defenses_of(suite, options)}
     folder = output_folder(out, may_hold=MAY_HOLD)
-    about = {"model": f"{model} at {url}", "seed": options.seed, "version": __version__, "decoding": endpoint.decoding}
+    about = {
+        "model": f"{model} at {url}",
+        "seed": options.seed,
+        "version": __version__,
+        "decoding": endpoint.decoding,
+        "concurrency": endpoint.concurrency,
+    }
     return answered(
         asked, defenses, judging_of(None, options, folder), folder, about, seen=(), options=options, progress=show
     )

@@ -74,11 +74,27 @@ def bench(
     dtype: Annotated[
         str | None, typer.Option("--dtype", help="bfloat16, float16, float32; default: the checkpoint's.")
     ] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(
+            "--price", metavar="READ,WRITTEN", help="With --dry-run: what --remote charges for a million tokens."
+        ),
+    ] = None,
+    seconds_per_answer: Annotated[
+        float | None,
+        typer.Option("--seconds-per-answer", help="With --dry-run: how long an answer of the model takes."),
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option("--like", metavar="RUN", help="With --dry-run: a run of the model that tells how long."),
+    ] = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out benchmarks that are not here, and say so.")
     ] = False,
     no_examples: Annotated[bool, typer.Option("--no-examples", help="No answers in the report.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, and ask nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked, and what that takes; ask nothing.")
+    ] = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -112,11 +128,19 @@ def bench(
         examples=not no_examples,
     )
     if dry_run:
+        from sightguard.bench.dry import Known
         from sightguard.bench.dry import dry_run as estimated
 
-        told = estimated(model, found, options)
+        prices = _prices(price, "--price")
+        told = estimated(
+            model, found, options, Known(remote=remote, prices=prices, seconds=seconds_per_answer, like=like, out=out)
+        )
         print_json(told) if json else _print_estimate(told)
         return
+    if not (price is None and seconds_per_answer is None and like is None):
+        raise UsageError(
+            "--price, --seconds-per-answer and --like are of an estimate: add --dry-run, or leave them out"
+        )
     if out is None:
         raise UsageError("expected --out FOLDER, the folder of the run")
     with new_folder(out), progress() as show:
@@ -153,18 +177,11 @@ def _print_estimate(told: dict[str, Any]) -> None:
         [[name, n, told["sources"][name]] for name, n in told["settings"].items()],
         title="What would be asked",
     )
-    calls = told["calls"]
-    print_table(
-        ["what", "how many"],
-        [
-            ["defenses", ", ".join(told["defenses"])],
-            ["answers", f"{calls['at_least']:,} to {calls['at_most']:,}"],
-            ["questions to judges", f"{told['judge_calls']:,}"],
-            ["tokens read, about", f"{told['tokens_read']:,}"],
-            ["tokens written, at most", f"{told['tokens_written_at_most']:,}"],
-        ],
-        title="What it takes",
-    )
+    from sightguard.report.bench_estimate import estimate_lines, not_in_it
+
+    print_table(["what", "how much"], [list(line) for line in estimate_lines(told)], title="What it takes")
+    for sentence in not_in_it(told):
+        say(sentence)
     for name, why in told["left_out"].items():
         say(f"left out: {name}: {why}")
 

@@ -50,11 +50,8 @@ def open_judge(name: str, options: Options | None = None) -> Judge:
     options = options or Options()
     if found := _IN_A_FILE.fullmatch(name):
         return _judge(getattr(_module(Path(found["path"])), found["name"], None), name)
+    check_name(name)
     kind, argument = _parts(name)
-    known = catalog.known("judge")
-    if kind not in known:
-        forms = [entry for entry in (*known, "path.py:NAME") if entry]
-        raise UnknownName("judge", name, forms, "Endpoints are written guard@URL#MODEL, loaded models guard:MODEL.")
     target = catalog.load("judge", kind)
     if kind in catalog.JUDGES:
         made: Judge = target(argument, options)
@@ -62,6 +59,19 @@ def open_judge(name: str, options: Options | None = None) -> Judge:
     if argument:
         raise UsageError(f"the judge {kind!r} takes no argument; got {argument!r}")
     return _judge(target, name)
+
+
+def check_name(name: str) -> None:
+    """Raise where there is no judge of that name; nothing is loaded, and a file is not looked into.
+
+    Raises:
+        UnknownName: no such judge.
+    """
+    known = catalog.known("judge")
+    if not _IN_A_FILE.fullmatch(name) and _parts(name)[0] not in known:
+        raise UnknownName(
+            "judge", name, [*known, "path.py:NAME"], "Endpoints are written guard@URL#MODEL, loaded models guard:MODEL."
+        )
 
 
 def open_judges(names: Sequence[str], options: Options | None = None, *, primary: str | None = None) -> Judge:
