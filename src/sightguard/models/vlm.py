@@ -18,6 +18,7 @@ from sightguard.models.anatomy import Anatomy, find_anatomy, unwrap
 from sightguard.models.encode import Batch, encode, pad_token
 from sightguard.models.fingerprint import fingerprint
 from sightguard.models.hooks import alone
+from sightguard.models.length import fixed_length
 from sightguard.models.thinking import Thoughts, thoughts_of
 from sightguard.types import Response, Sample
 
@@ -167,6 +168,7 @@ class VLM:
             "num_return_sequences": 1,
             **decoding,
             "max_new_tokens": longest,
+            **(fixed_length() if max_new_tokens is None else {}),
         }
         with _seeded(seed, self.device):
             for indices in self.batches(samples, size):

@@ -55,7 +55,9 @@ def read_pictures(vlm: VLM, samples: Sequence[Sample], prompt: str, memory: Memo
     if wanted:
         memory.reads += len(wanted)
         asked = [Sample.of(prompt, image, id=f"caption of {digest[:8]}") for digest, image in wanted]
-        for (digest, _), response in zip(wanted, vlm.generate(asked), strict=True):
+        # the length is stated, so that a caption stays as long as it is where answers are cut for timing
+        told = vlm.generate(asked, max_new_tokens=vlm.max_new_tokens)
+        for (digest, _), response in zip(wanted, told, strict=True):
             memory.captions[digest, prompt] = response.text
     found = {digest: memory.captions[digest, prompt] for digest in pictures}
     memory.forget()
