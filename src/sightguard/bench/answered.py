@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightguard.artifacts import write_json
+from sightguard.artifacts import read_json, write_json
 from sightguard.bench.bill import FILE as ASKING
 from sightguard.bench.examples import PER_SETTING
 from sightguard.bench.judging import Judging, told
+from sightguard.bench.measure import Measure
 from sightguard.bench.options import Options
 from sightguard.bench.plan import Plan
 from sightguard.bench.report import write_report
@@ -47,6 +48,7 @@ def answered(
     seen: Sequence[Sample],
     options: Options,
     progress: Progress,
+    measures: Mapping[str, Measure] | None = None,
 ) -> dict[str, Any]:
     """Ask, judge, count and write; what any kind of model has in common.
 
@@ -59,6 +61,7 @@ def answered(
         seen: every prompt that anything was fitted on.
         options: of the run.
         progress: called with (stage, done, of so many).
+        measures: what is measured when all is answered, by name; what an earlier call has measured is kept.
     """
     settings = {name: by_length(samples) for name, samples in asked.settings().items()}
     progress("check overlap", 0, 1)
@@ -79,8 +82,14 @@ def answered(
         about={**about, **_told(asked), **told(options)},
         progress=batch_done,
     )
-    measured = {"overlap": twins.counts(), "agreement": _agreement(run.stream()), "asking": judging.bill.told()}
-    write_json(folder / MEASURED, measured)
+    place = folder / MEASURED
+    measured = read_json(place) if place.exists() else {}
+    measured |= {"overlap": twins.counts(), "agreement": _agreement(run.stream()), "asking": judging.bill.told()}
+    write_json(place, measured)
+    for name, measure in (measures or {}).items():
+        if name not in measured:
+            measured |= measure(run, settings)
+            write_json(place, measured)
     progress("write the report", 0, 1)
     results = write_report(folder, per_setting=PER_SETTING if options.examples else 0)
     progress("write the report", 1, 1)

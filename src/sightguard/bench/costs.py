@@ -12,12 +12,12 @@ from sightguard.bench.seen import Collected, Seen
 from sightguard.bench.setting import Setting
 
 Part = dict[str, Any]
-MEASURED = ("prefill_ratio", "decode_ratio")
-"""Figures of a clock of their own, where the run took them: answers of the run tell seconds and tokens alone."""
+MEASURED = ("prefill_ratio", "prefill_range", "decode_ratio", "decode_range", "n_decode", "note")
+"""Figures of a clock of their own (`sightguard.bench.timing`), where the run took them: answers of the run tell seconds and tokens alone."""
 
 
 def cost(
-    collected: Collected, settings: Sequence[Setting], defense: str, baseline: str, measured: Mapping[str, float | None]
+    collected: Collected, settings: Sequence[Setting], defense: str, baseline: str, measured: Mapping[str, Any]
 ) -> Part:
     """Return the ratios of a defense; 1 is as the undefended model, None where there is nothing to tell.
 

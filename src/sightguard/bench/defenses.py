@@ -47,6 +47,8 @@ class Defense:
     """For the manifest of a run, JSON values: the stack and its order, the wording of each guard, what each fitted one was fitted with."""
     seen: tuple[Sample, ...] = field(default=(), repr=False)
     """Every prompt that fitting or choosing looked at, for the overlap check."""
+    forget: Callable[[], None] | None = field(default=None, repr=False)
+    """Drops what it has read of prompts so far, so that it can be timed as on new ones; None where it remembers nothing that we know of."""
 
     def __call__(self, samples: Sequence[Sample]) -> list[Response]:
         return self.generate(samples)
@@ -59,6 +61,7 @@ class Answers:
     generate: Generate
     about: Mapping[str, Any] = field(default_factory=dict)
     seen: tuple[Sample, ...] = ()
+    forget: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def defense(name: str, vlm: VLM, context: Context) -> Defense:
         told[part.name] = _wording(guard)
     names = tuple(part.name for part in stack)
     about = {"stack": list(names), "order": ORDER, "parts": {part: told[part] for part in names}}
-    return Defense(name, names, generate, about, found.seen)
+    return Defense(name, names, generate, about, found.seen, found.forget)
 
 
 def parts(name: str) -> list[Part]:
@@ -167,14 +170,16 @@ def _steered(name: str, vlm: VLM, context: Context) -> Answers:
     from sightguard.steering.steer import steer
 
     guard, about = fitted(name, vlm, context)
-    return Answers(steer(vlm, guard).generate, about, prompts(name, context))
+    steered = steer(vlm, guard)
+    return Answers(steered.generate, about, prompts(name, context), steered.memory.clear)
 
 
 def _cmrm_sample(vlm: VLM, context: Context) -> Answers:
     from sightguard.steering.cmrm import Cmrm
     from sightguard.steering.steer import steer
 
-    return Answers(steer(vlm, Cmrm.per_sample(vlm)).generate)
+    steered = steer(vlm, Cmrm.per_sample(vlm))
+    return Answers(steered.generate, forget=steered.memory.clear)
 
 
 def _safevlm(stage: str, vlm: VLM, context: Context) -> Answers:

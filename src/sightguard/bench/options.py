@@ -30,6 +30,7 @@ class Options:
         skip_missing: leave out what is not there, and say so.
         revision, device, dtype: of the model.
         examples: show answers in the report.
+        measure: take the time of each defense, and the perplexity of its answers, when all is answered; never of an endpoint.
     """
 
     defenses: tuple[str, ...] = ()
@@ -46,6 +47,7 @@ class Options:
     device: str | None = None
     dtype: str | None = None
     examples: bool = True
+    measure: bool = True
 
 
 def defenses_of(suite: Suite, options: Options) -> tuple[str, ...]:

@@ -26,7 +26,8 @@ from sightguard.evaluate.rows import Row
 
 RESULTS = "results.json"
 MEASURED = "measured.json"
-"""What a run measured beside its answers, as `results` takes it: `overlap`, `agreement`, `asking`, `perplexity`, `costs`."""
+"""What a run measured beside its answers, by the arguments of `results`, `PARTS`."""
+PARTS = ("overlap", "agreement", "asking", "costs", "timing", "perplexity", "fluency")
 BASELINE = "none"
 
 
@@ -42,7 +43,9 @@ def results(
     agreement: Mapping[str, Any] | None = None,
     asking: Mapping[str, Any] | None = None,
     perplexity: Mapping[str, float | None] | None = None,
-    costs: Mapping[str, Mapping[str, float | None]] | None = None,
+    fluency: Mapping[str, Any] | None = None,
+    costs: Mapping[str, Mapping[str, Any]] | None = None,
+    timing: Mapping[str, Any] | None = None,
     manifest: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what `results.json` holds; the order of the rows does not matter, and each is read once.
@@ -57,8 +60,10 @@ def results(
         overlap: duplicates between the prompts of the bench and those that anything was fitted on; None: not checked.
         agreement: how far the judges agree with each other and with people.
         asking: what asking the judges came to (`sightguard.bench.bill.Bill.told`); None: no model was asked.
-        perplexity: of the answers, by defense.
-        costs: `prefill_ratio` and `decode_ratio` by defense, where the run took them.
+        perplexity: of the answers to benign prompts, by defense, where the run took it.
+        fluency: what it was taken over: `settings`, `prompts`, and `answers` with `n`, `empty` and `crashed` by defense.
+        costs: `prefill_ratio` and `decode_ratio` by defense, where the run took them; `*_range`, `n_decode` and `note` beside them.
+        timing: on what they were taken: `n`, `pictured`, `rounds`, `tokens`.
         manifest: of the run, shown as it is.
 
     Raises:
@@ -83,7 +88,9 @@ def results(
         "overlap": None if overlap is None else dict(overlap),
         "overall": overall(collected, asked, order, known),
         "cost": {name: cost(collected, asked, name, baseline, (costs or {}).get(name, {})) for name in order},
+        "timing": None if timing is None else dict(timing),
         "perplexity": {name: (perplexity or {}).get(name) for name in order},
+        "fluency": None if fluency is None else dict(fluency),
         "gate": {name: gate(collected, asked, name) for name in order},
         "settings": {setting.name: _setting(collected, setting, order, known[setting.name]) for setting in asked},
         "tests": tests(collected, asked, order, baseline),
@@ -118,7 +125,7 @@ def results_of(folder: Path) -> dict[str, Any]:
         baseline=str(about.get("baseline", BASELINE)),
         margin=about.get("margin", MARGIN),
         manifest=manifest,
-        **{name: measured.get(name) for name in ("overlap", "agreement", "asking", "perplexity", "costs")},
+        **{name: measured.get(name) for name in PARTS},
     )
 
 

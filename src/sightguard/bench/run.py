@@ -1,4 +1,4 @@
-"""A bench from beginning to end: plan, overlap, defenses, answers, judges, results, report.
+"""A bench from beginning to end: plan, overlap, defenses, answers, judges, measures, results, report.
 
     bench("pocket", read_suite("quick"), Path("out"), Options(defenses=("none", "vlm_guard")))
 
@@ -19,6 +19,7 @@ from sightguard.bench.answered import MAY_HOLD, Progress, answered
 from sightguard.bench.context import Context
 from sightguard.bench.defenses import defense
 from sightguard.bench.judging import judging_of
+from sightguard.bench.measure import measures
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
 from sightguard.bench.own import Own, own_data
 from sightguard.bench.pixels import attacked
@@ -91,6 +92,7 @@ def bench(
         seen=[s for one in made for s in one.seen],
         options=given,
         progress=show,
+        measures=measures(vlm, made, seed=given.seed, progress=show) if given.measure else None,
     )
 
 

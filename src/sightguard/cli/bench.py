@@ -92,6 +92,10 @@ def bench(
         bool, typer.Option("--skip-missing", help="Leave out benchmarks that are not here, and say so.")
     ] = False,
     no_examples: Annotated[bool, typer.Option("--no-examples", help="No answers in the report.")] = False,
+    no_measure: Annotated[
+        bool,
+        typer.Option("--no-measure", help="Take neither the time of each defense nor the perplexity of its answers."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be asked, and what that takes; ask nothing.")
     ] = False,
@@ -126,6 +130,7 @@ def bench(
         device=device,
         dtype=dtype,
         examples=not no_examples,
+        measure=not no_measure,
     )
     if dry_run:
         from sightguard.bench.dry import Known

@@ -26,6 +26,11 @@ def _is_difference(value: Any) -> bool:
     return bool(-1 <= value["low"] <= value["value"] <= value["high"] <= 1)
 
 
+def _is_range(value: Any) -> bool:
+    """The smallest and the largest of something."""
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value)) and value[0] <= value[1]
+
+
 _JUDGED = {
     "n": is_count,
     "decided": is_count,
@@ -91,10 +96,21 @@ SHAPE: dict[str, Any] = {
                 ("prefill_ratio", "decode_ratio", "seconds_ratio", "seconds_per_token_ratio", "answer_tokens"),
                 Optional(is_number),
             ),
+            **dict.fromkeys(("prefill_range", "decode_range"), Optional(_is_range)),
+            "n_decode": Optional(is_count),
+            "note": Optional(is_text),
             "n": is_count,
         }
     ),
+    "timing": Optional(dict.fromkeys(("n", "pictured", "rounds", "tokens"), is_count)),
     "perplexity": Each(is_number, optional=True),
+    "fluency": Optional(
+        {
+            "settings": [is_text],
+            "prompts": is_count,
+            "answers": Each(dict.fromkeys(("n", "empty", "crashed"), is_count)),
+        }
+    ),
     "gate": Each(
         {"harmful": Optional(_is_counted), "benign": Optional(_is_counted), "by": Each(is_count)}, optional=True
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sightguard.report.bench_measured import fluent, measured, timed
 from sightguard.report.listing import Line, Listing, chance, count, points, ratio, share
 from sightguard.report.tables import NOTHING, Cell
 
@@ -50,12 +51,11 @@ def headline(results: Part) -> Listing:
         pooled, cost = results["overall"][defense], results["cost"][defense]
         cells = (
             *(_pooled(pooled[name]) for name in ("asr", "over_refusal", "utility")),
-            *(
-                ratio(cost[name])
-                for name in ("prefill_ratio", "decode_ratio", "seconds_ratio", "seconds_per_token_ratio")
-            ),
+            timed(results, defense, "prefill"),
+            timed(results, defense, "decode"),
+            *(ratio(cost[name]) for name in ("seconds_ratio", "seconds_per_token_ratio")),
             ratio(cost["answer_tokens"], 1),
-            ratio(results["perplexity"][defense]),
+            fluent(results, defense),
         )
         lines.append(Line({"defense": shown(results, defense)}, cells))
     note = (
@@ -64,6 +64,7 @@ def headline(results: Part) -> Listing:
         "Wilson intervals that count questions: n is distinct questions, however many attacks they were asked under. Cost is a ratio to "
         "the undefended model in the same run; a defense that refuses looks cheap by time alone."
     )
+    note = " ".join([note, *measured(results)])
     return Listing("headline", "Headline", note, ("defense",), HEADLINE, tuple(lines))
 
 

@@ -21,7 +21,8 @@ def bench_table(results: Mapping[str, Any]) -> rich.table.Table:
     """
     title = f"{results['model']}: attack success with over-refusal, utility and cost"
     table = rich_table(headline(results), title)
-    table.caption = f"95% Wilson intervals below the rates; judged by {', '.join(results['judges'])}"
+    spread = "; smallest and largest round below prefill and decode" if results["timing"] else ""
+    table.caption = f"95% Wilson intervals below the rates{spread}; judged by {', '.join(results['judges'])}"
     return table
 
 
