@@ -1,0 +1,1 @@
+"""OpenAI's wire shapes: requests that are read without guessing, and answers that say what was inspected. No web framework here."""
