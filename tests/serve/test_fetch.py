@@ -117,38 +117,32 @@ PAGES = {
     "/endless": endless,
     "/once": moved("/good"),
     "/twice": moved("/once", 307),
-    "/thrice": moved("//images.test:{port}/twice", 308),
     "/four": moved("/thrice", 301),
     "/loop": moved("/loop"),
     "/nowhere": moved(""),
+    "/to-port": moved(f"http://{HOST}/good"),
     "/to-file": moved("file:///etc/passwd"),
-    "/to-other": moved("http://other.test:{port}/good"),
-    "/to-credentials": moved(f"http://user:{HIDDEN}@images.test:{{port}}/good"),
-    "/to-port": moved("http://images.test/good"),
-    "/to-inside": moved("http://inside.test:{port}/good"),
-    "/to-literal": moved("http://127.0.0.2:{port}/good"),
     "/to-metadata": moved("http://169.254.169.254/latest"),
 }
+
+
+def at_port(port: int) -> dict[str, Page]:
+    """Redirects that name the port that the host listens on."""
+    return {
+        "/thrice": moved(f"//{HOST}:{port}/twice", 308),
+        "/to-other": moved(f"http://other.test:{port}/good"),
+        "/to-credentials": moved(f"http://user:{HIDDEN}@{HOST}:{port}/good"),
+        "/to-inside": moved(f"http://inside.test:{port}/good"),
+        "/to-literal": moved(f"http://127.0.0.2:{port}/good"),
+    }
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Web]:
     pages = dict(PAGES)
     with web(pages) as known:
-        for path in [path for path in pages if path.startswith("/to-") or path == "/thrice"]:
-            pages[path] = _with_port(path, known.port)
+        pages |= at_port(known.port)
         yield known
-
-
-def _with_port(path: str, port: int) -> Page:
-    targets = {
-        "/thrice": f"//images.test:{port}/twice",
-        "/to-other": f"http://other.test:{port}/good",
-        "/to-credentials": f"http://user:{HIDDEN}@images.test:{port}/good",
-        "/to-inside": f"http://inside.test:{port}/good",
-        "/to-literal": f"http://127.0.0.2:{port}/good",
-    }
-    return moved(targets[path]) if path in targets else PAGES[path]
 
 
 @pytest.mark.parametrize(
