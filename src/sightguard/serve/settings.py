@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sightguard.data.pictures import MAX_PIXELS
@@ -37,7 +37,7 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8000
-    api_keys: tuple[str, ...] = ()
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
     max_body: int = 32 * MIB
     max_images: int = 16
     max_image_bytes: int = 20 * MIB
