@@ -62,16 +62,8 @@ class Keys:
         keys = [] if path is None else _in_file(path)
         told = environment.get(VARIABLE)
         if told is not None:
-            keys += cls._checked(re.split(r"[,\s]+", told.strip(", \t\r\n")), VARIABLE)
-        if path is None and told is None:
-            return None
-        return cls.of(keys)
-
-    @staticmethod
-    def _checked(keys: list[str], where: str) -> list[str]:
-        if keys == [""]:
-            raise UsageError(f"{where} is set and holds no key. Take it away to ask for none. {_ADVICE}")
-        return keys
+            keys += _in_variable(told)
+        return cls.of(keys) if keys else None
 
     def which(self, authorization: str | None) -> int | None:
         """Return the number of the key in a header `Authorization: Bearer KEY`, counted from 1, or None where none fits.
@@ -100,6 +92,13 @@ class Keys:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
+
+
+def _in_variable(text: str) -> list[str]:
+    keys = [key for key in re.split(r"[,\s]+", text) if key]
+    if not keys:
+        raise UsageError(f"{VARIABLE} is set and holds no key. Take it away to ask for none. {_ADVICE}")
+    return keys
 
 
 def _in_file(path: Path) -> list[str]:
