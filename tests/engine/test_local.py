@@ -283,3 +283,11 @@ def test_a_model_without_a_guard_or_with_that_of_another_is_not_served(vlm: VLM)
         Guarded(vlm)
     with pytest.raises(FingerprintMismatch):
         Guarded(vlm, tiny.guard(tiny.vlm(hidden=48)))
+
+
+def test_a_word_that_the_tokenizer_does_not_know_is_no_sign(engine: LocalEngine) -> None:
+    engine.check(Sample.of("漢 é"))
+
+
+def test_a_request_that_is_only_a_picture_holds_no_sign(engine: LocalEngine) -> None:
+    engine.check(Sample("picture", (Message("user", (tiny.picture(),)),)))

@@ -27,6 +27,7 @@ from sightguard.cli import (
     methods,
     pocket,
     pull,
+    serve,
     train,
 )
 from sightguard.cli.console import print_json, say
@@ -50,6 +51,7 @@ app.command("audit")(audit.audit)
 app.command("bench")(bench.bench)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
+app.command("serve")(serve.serve)
 app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)
 app.command("doctor")(doctor.doctor)

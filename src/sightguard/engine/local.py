@@ -15,6 +15,7 @@ from sightguard.engine.rows import Row, options_for
 from sightguard.engine.signs import Signs
 from sightguard.engine.watched import Notes
 from sightguard.errors import DataError, PromptTooLong
+from sightguard.models.hooks import alone
 from sightguard.serve.job import GuardId, Inspection, Job, LayerGate, Proof, Trouble
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class LocalEngine:
 
     def __post_init__(self) -> None:
         self.signs = Signs(self.guarded.speaker)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Names of the rules by which the SafeVLM's policy decides."""
+        safe = self.guarded.safe
+        return () if safe is None else tuple(sorted({rule.name for rule in safe.policy.rules.values()}))
 
     def check(self, sample: Sample) -> None:
         """Raise DataError where a text would inject a picture, a turn or a token into the prompt."""
@@ -145,7 +152,7 @@ class LocalEngine:
         notes = Notes()
         for places in vlm.batches(samples, self.batch):
             batch = vlm.encode([samples[i] for i in places])
-            with self.guarded.around(vlm, notes)(batch):
+            with alone(vlm.anatomy), self.guarded.around(vlm, notes)(batch):
                 vlm.anatomy.base(**batch.inputs, use_cache=False)
         found = [notes.of(sample.id, method).gate for sample in samples]
         return [tuple(gate[layer] for layer in sorted(gate)) for gate in found]

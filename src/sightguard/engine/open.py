@@ -47,15 +47,9 @@ def open_engine(
         UsageError: no guard at all, or a policy without a SafeVLM.
         ArtifactError: a guard that cannot be read, or that belongs to another model.
     """
-    if guard is None and safevlm is None and model in NAMES:
-        safevlm = str(find(model) / SAFEVLM)
+    check_guarded(model, guard, safevlm, policy)
     if guard is None and safevlm is None:
-        raise UsageError(
-            f"{model!r} would be served without a guard; expected --guard DIR (`sightguard fit` makes one), --safevlm DIR "
-            "(`sightguard train` makes one), or both"
-        )
-    if policy is not None and safevlm is None:
-        raise UsageError("--policy says what a SafeVLM does about a risk; give --safevlm too")
+        safevlm = str(find(model) / SAFEVLM)
     fetch: Fetch = remote  # type: ignore[assignment]
     method = safe = None
     names: list[str] = []
@@ -81,6 +75,17 @@ def open_engine(
     return LocalEngine(
         Guarded(vlm, method, safe), name or _short(model), GuardId("+".join(names), sha256_json(digests)), batch
     )
+
+
+def check_guarded(model: str, guard: str | None, safevlm: str | None, policy: Path | None) -> None:
+    """Raise UsageError where a model would be served without a guard, or a policy is for nobody; nothing is loaded for this."""
+    if guard is None and safevlm is None and model not in NAMES:
+        raise UsageError(
+            f"{model!r} would be served without a guard; expected --guard DIR (`sightguard fit` makes one), --safevlm DIR "
+            "(`sightguard train` makes one), or both"
+        )
+    if policy is not None and safevlm is None and not (guard is None and model in NAMES):
+        raise UsageError("--policy says what a SafeVLM does about a risk; give --safevlm too")
 
 
 def _digests(kind: str, place: Path) -> dict[str, str]:

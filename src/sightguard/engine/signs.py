@@ -34,7 +34,10 @@ class Signs:
     def __post_init__(self) -> None:
         tokens = special_tokens(self.vlm.processor.tokenizer)
         object.__setattr__(self, "_strings", (*tokens, *turn_openings(self.vlm.processor, tokens)))
-        object.__setattr__(self, "_ids", frozenset(self.vlm.processor.tokenizer.convert_tokens_to_ids(tokens)))
+        tokenizer = self.vlm.processor.tokenizer
+        # a word that a tokenizer does not know is no sign
+        ids = set(tokenizer.convert_tokens_to_ids(tokens)) - {tokenizer.unk_token_id}
+        object.__setattr__(self, "_ids", frozenset(ids))
 
     @property
     def strings(self) -> tuple[str, ...]:
@@ -58,7 +61,10 @@ class Signs:
             )
 
     def _count(self, sample: Sample) -> int:
-        texts = render(self.vlm.processor, [sample.without_images()])
+        bare = sample.without_images()
+        if not any(message.parts for message in bare.messages):
+            return 0
+        texts = render(self.vlm.processor, [bare])
         tokenizer = self.vlm.processor.tokenizer
         with alone(self.vlm.anatomy):
             (row,) = tokenizer(texts, add_special_tokens=not opens_itself(tokenizer, texts[0]))["input_ids"]

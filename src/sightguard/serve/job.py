@@ -156,6 +156,11 @@ class Engine(Protocol):
         """Jobs at once, at most."""
         ...
 
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Names of the rules by which a policy decides; none without a policy."""
+        ...
+
     def check(self, sample: Sample) -> None:
         """Raise DataError where a text would inject a picture, a turn or a token into the prompt."""
         ...

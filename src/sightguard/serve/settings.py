@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from sightguard.data.pictures import MAX_PIXELS
 from sightguard.errors import UsageError
@@ -13,11 +12,10 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Limits and doors of a server.
+    """Limits of a server, and what it opens.
 
     Args:
         host, port: where it listens.
-        api_keys: any of them opens; none: no key is asked for.
         max_body: bytes of a request.
         max_images: pictures of a request.
         max_image_bytes: of one picture, encoded.
@@ -28,16 +26,12 @@ class Settings:
         wait: seconds that a request waits for others to share its batch, at most.
         deadline: seconds until a request is given up.
         max_tokens: longest answer, where the request names none, and at most.
-        log: file of the audit log; None keeps none.
-        log_content: write requests and answers into it too.
-        log_bytes, log_files: when a log file is full, and how many full ones are kept.
         playground: serve the page.
         compare: let the page ask the model without its guard, from loopback only; each is counted as a bypass.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
-    api_keys: tuple[str, ...] = field(default=(), repr=False)
     max_body: int = 32 * MIB
     max_images: int = 16
     max_image_bytes: int = 20 * MIB
@@ -48,10 +42,6 @@ class Settings:
     wait: float = 0.01
     deadline: float = 120.0
     max_tokens: int = 512
-    log: Path | None = None
-    log_content: bool = False
-    log_bytes: int = 64 * MIB
-    log_files: int = 8
     playground: bool = True
     compare: bool = False
 
