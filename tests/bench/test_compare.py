@@ -234,6 +234,8 @@ def test_wrong_use_is_named(tmp_path: Path) -> None:
         compare([one, one], rules("asr[steerd]+0.1"))
     with pytest.raises(DataError, match="no run in"):
         compare([one, tmp_path / "gone"])
+    with pytest.raises(DataError, match="no run in"):
+        compare([one, one / "manifest.json"])
 
 
 def command(*arguments: str) -> int:

@@ -67,8 +67,23 @@ def test_killed_and_taken_up_again_it_ends_with_the_same_figures(whole: Path, tm
 
 
 def test_another_configuration_is_refused_and_named(whole: Path) -> None:
-    with pytest.raises(OutputError, match="holds another run: about, settings differ"):
-        bench("pocket", read_suite("quick"), whole, Options(defenses=DEFENSES, limit=LIMIT, batch=4, seed=1))
+    before = {path.name: path.read_bytes() for path in whole.iterdir() if path.is_file()}
+    for other, what in (
+        (Options(defenses=DEFENSES, limit=LIMIT, batch=4, seed=1), r"about\.seed \(0 there, 1 here\), settings\."),
+        (Options(defenses=DEFENSES, limit=LIMIT - 1, batch=4), r"settings\.benign_image\.n \(6 there, 5 here\)"),
+        (Options(defenses=DEFENSES, limit=LIMIT, batch=5), r"batch \(4 there, 5 here\)\."),
+        (
+            Options(defenses=DEFENSES[:1], limit=LIMIT, batch=4),
+            r"conditions \(\['none', 'safevlm'\] there, \['none'\] here\)",
+        ),
+        (
+            Options(defenses=DEFENSES, limit=LIMIT, batch=4, judges=("refusal_phrases",)),
+            r"judge \('pocket-grammar' there, 'refusal_phrases:auto' here\)",
+        ),
+    ):
+        with pytest.raises(OutputError, match=rf"holds another run, which differs in .*{what}"):
+            bench("pocket", read_suite("quick"), whole, other)
+    assert {path.name: path.read_bytes() for path in whole.iterdir() if path.is_file()} == before
 
 
 def test_the_undefended_model_is_always_there_and_dashes_are_read() -> None:

@@ -156,13 +156,17 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
 
 def test_another_run_is_not_resumed(tmp_path: Path) -> None:
     killed_run.run(tmp_path)
-    with pytest.raises(OutputError, match="holds another run: about, batch, conditions, settings differ"):
+    differs = (
+        r"holds another run, which differs in about\.seed \(0 there, nothing here\), batch \(3 there, 32 here\), "
+        r"conditions \(\['none', 'vlm_guard'\] there, \['m'\] here\), settings\.benign_text, settings\.blank_image, settings\.s\. "
+    )
+    with pytest.raises(OutputError, match=differs):
         evaluate({"m": says("")}, {"s": asks("1")}, RefusalPhrases(), out=tmp_path, resume=True)
 
 
 def test_other_prompts_under_the_same_ids_are_another_run(tmp_path: Path) -> None:
     evaluate({"m": says("")}, {"s": [Sample.of("one", id="1")]}, RefusalPhrases(), out=tmp_path)
-    with pytest.raises(OutputError, match="settings differ"):
+    with pytest.raises(OutputError, match=r"differs in settings\.s\.prompts\. "):
         evaluate({"m": says("")}, {"s": [Sample.of("two", id="1")]}, RefusalPhrases(), out=tmp_path, resume=True)
 
 
@@ -187,6 +191,11 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text("{")
     with pytest.raises(DataError, match="is not JSON"):
         _ = RunFolder(tmp_path).manifest
+    (tmp_path / MANIFEST).write_text("[]")
+    with pytest.raises(DataError, match="should hold an object; found list"):
+        _ = RunFolder(tmp_path).manifest
+    with pytest.raises(DataError, match="expected a folder with manifest.json"):
+        Run.load(tmp_path / MANIFEST)
 
 
 def test_ids_must_be_unique_and_batches_positive() -> None:

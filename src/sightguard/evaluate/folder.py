@@ -18,6 +18,7 @@ from typing import Any
 from sightguard.artifacts import write_text
 from sightguard.errors import DataError, OutputError
 from sightguard.evaluate.rows import Row
+from sightguard.evaluate.unlike import unlike
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -56,12 +57,19 @@ class RunFolder:
     @property
     def manifest(self) -> dict[str, Any]:
         """What the run was to do."""
+        path = self.path / MANIFEST
         try:
-            manifest = json.loads((self.path / MANIFEST).read_text("utf-8"))
-        except FileNotFoundError:
-            raise DataError(f"no run in {str(self.path)!r}: expected a file {MANIFEST}. Check the folder.") from None
+            manifest = json.loads(path.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataError(
+                f"no run in {str(self.path)!r}: expected a folder with {MANIFEST}. Check the path."
+            ) from None
+        except OSError as error:
+            raise DataError(f"cannot read {str(path)!r}: {error.strerror}. Check who may read it.") from None
         except ValueError as error:
-            raise DataError(f"{str(self.path / MANIFEST)!r} is not JSON: {error}") from None
+            raise DataError(f"{str(path)!r} is not JSON: {error}. Delete the folder and run again.") from None
+        if not isinstance(manifest, dict):
+            raise DataError(f"{str(path)!r} should hold an object; found {type(manifest).__name__}")
         return dict(manifest)
 
     def rows(self) -> list[Row]:
@@ -103,11 +111,11 @@ class RunFolder:
             raise OutputError(f"{where} already holds a run. Choose another folder, or resume it.")
         # as it will look when it is read back: JSON knows no tuples
         told = json.loads(json.dumps(wanted))
-        differing = sorted(
-            key for key in {*told, *self.manifest} - {ENVIRONMENT} if told.get(key) != self.manifest.get(key)
-        )
+        differing = unlike({**self.manifest, ENVIRONMENT: told[ENVIRONMENT]}, told)
         if differing:
-            raise OutputError(f"{where} holds another run: {', '.join(differing)} differ. Choose another folder.")
+            raise OutputError(
+                f"{where} holds another run, which differs in {differing}. Choose another folder, or run the command that began it."
+            )
 
     def _cut_torn_line(self) -> None:
         path = self.path / SAMPLES
