@@ -47,6 +47,10 @@ def test_real_files_feed_the_settings_that_name_them(data: Path, tmp_path: Path)
     assert "mmbench" in found.left_out
 
 
+HEAD = "schema: 1\nname: x\ntitle: t\nabout: a\n"
+ONE = "settings: [{name: a, kinds: [harmful], own: b}]\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -56,8 +60,29 @@ def test_real_files_feed_the_settings_that_name_them(data: Path, tmp_path: Path)
         ("schema: 1\nname: x\ntitle: t\nabout: a\nsettings: [{name: a, kinds: [harmful]}]\n", "expected a benchmark"),
         (
             "schema: 1\nname: x\ntitle: t\nabout: a\nsettings: [{name: a, kinds: [harmful], own: b, colour: 1}]\n",
-            "colour",
+            "setting 1: unknown entry 'colour'. Known: name, kinds",
         ),
+        (
+            HEAD + "settings: [{name: a, kinds: harmful, own: b}]\n",
+            "'kinds' should be a list of texts.*found 'harmful'",
+        ),
+        (HEAD + "settings: [{name: 5, kinds: [harmful], own: b}]\n", "setting 1: 'name' should be a text.*found 5"),
+        (HEAD + "settings: [{name: ../../a, kinds: [harmful], own: b}]\n", "leads to no other folder; found '../../a'"),
+        (HEAD + "settings: [{name: /a, kinds: [harmful], own: b}]\n", "leads to no other folder; found '/a'"),
+        (HEAD + "settings: [{kinds: [harmful], own: b}]\n", "setting 1: 'name' is missing"),
+        (
+            HEAD + "settings: [{name: a, kinds: [harmful], benchmark: c, attacks: blank}]\n",
+            "'attacks' should be a list",
+        ),
+        (HEAD + "settings: [{name: a, kinds: [harmful], own: b, limit: many}]\n", "'limit' should be a whole number"),
+        (HEAD + "settings: [{name: a, kinds: [harmful], own: b, limit: -3}]\n", "'limit' should be a whole number"),
+        (HEAD + "settings: [{name: a, kinds: [harmful], own: b, options: [c]}]\n", "'options' should be an object"),
+        (HEAD + "defences: [none]\n" + ONE, "unknown entry 'defences'. Did you mean 'defenses'?"),
+        (HEAD + "defenses: none\n" + ONE, "'defenses' should be a list of texts.*found 'none'"),
+        (HEAD + "limit: ten\n" + ONE, "'limit' should be a whole number from 1 on; found 'ten'"),
+        (HEAD + "published: {what: x}\n" + ONE, "'published' should be a list of objects"),
+        ("schema: 1\nname: x\ntitle: t\n" + ONE, "'about' is missing; expected a text"),
+        ("schema: 1\nname: [x\n", "is no YAML"),
         (
             "schema: 1\nname: x\ntitle: t\nabout: a\nsettings: [{name: a, kinds: [harmful], own: b}, {name: a, kinds: [harmful], own: b}]\n",
             "more than once",

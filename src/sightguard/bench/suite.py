@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from sightguard.bench.fields import SETTING, SUITE, check_fields
 from sightguard.data.taxonomy import read_yaml
 from sightguard.errors import DataError, UnknownName
 
@@ -104,6 +105,7 @@ def _suite(values: Any, where: str) -> Suite:
     settings = values.pop("settings", None)
     if not isinstance(settings, list) or not settings:
         raise DataError(f"{where}: expected a list of settings; found {settings!r:.80}")
+    check_fields(values, SUITE, where)
     made = tuple(_setting(one, f"{where}, setting {i}") for i, one in enumerate(settings, 1))
     twice = {one.name for one in made if [other.name for other in made].count(one.name) > 1}
     if twice:
@@ -111,21 +113,14 @@ def _suite(values: Any, where: str) -> Suite:
             f"{where}: the settings {', '.join(sorted(twice))} occur more than once; names must be distinct"
         )
     tuples: dict[str, Any] = {name: tuple(values.pop(name)) for name in ("defenses", "published") if name in values}
-    try:
-        return Suite(settings=made, **tuples, **values)
-    except TypeError as error:
-        raise DataError(f"{where}: {str(error).replace('Suite.__init__() ', '')}") from None
+    return Suite(settings=made, **tuples, **values)
 
 
 def _setting(values: Any, where: str) -> Column:
     if not isinstance(values, dict):
         raise DataError(f"{where} should be an object with name and kinds; found {values!r:.80}")
-    try:
-        made = Column(**{**values, "kinds": tuple(values["kinds"]), "attacks": tuple(values.get("attacks", ()))})
-    except (TypeError, KeyError) as error:
-        raise DataError(
-            f"{where}: {str(error).replace('Column.__init__() ', '')}; expected name, kinds and the like"
-        ) from None
+    check_fields(values, SETTING, where)
+    made = Column(**{**values, "kinds": tuple(values["kinds"]), "attacks": tuple(values.get("attacks", ()))})
     odd = sorted(set(made.kinds) - set(KINDS))
     if odd or not made.kinds:
         raise DataError(f"{where}: unknown kinds {odd}; known: {', '.join(KINDS)}")
