@@ -15,7 +15,7 @@ from sightguard.bench.options import Options, defenses_of
 from sightguard.bench.run import bench
 from sightguard.bench.suite import Suite, read_suite
 from sightguard.cli import app
-from sightguard.errors import OutputError, UnknownName
+from sightguard.errors import OutputError
 from tests.bench.few import DEFENSES, LIMIT
 from tests.endpoint import completion, serve, text_of
 
@@ -186,11 +186,61 @@ def test_a_defense_that_needs_the_states_is_refused_for_an_endpoint(
     ]
     assert app.run(command) == 2
     assert "needs the model's own states" in capsys.readouterr().err
+    assert app.run([*command[:4], "--suite", "pixels", "--out", str(tmp_path / "o")]) == 2
+    assert (
+        "the attack 'pgd:8' of the setting 'harm_in_picture/pgd_8' needs the model's own weights"
+        in capsys.readouterr().err
+    )
 
 
-def test_names_are_checked_before_anything_is_asked(tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="no judge"):
-        bench("pocket", read_suite("quick"), tmp_path / "o", Options(limit=2, judges=("magic",)))
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        (["--suite", "quick", "--judge", "magic"], "no judge 'magic'"),
+        (["--suite", "quick", "--judge", "rubric"], "expected the endpoint that judges"),
+        (["--suite", "quick", "--defense", "vlmguard"], "no defense 'vlmguard'. Did you mean 'vlm_guard'?"),
+        (["--suite", "quick", "--defense", "self_reminder+"], "has an empty part"),
+        (
+            ["--suite", "benchmark: advbnch"],
+            "the setting 'a' of the suite 'typo': no benchmark 'advbnch'. Did you mean 'advbench'?",
+        ),
+        (
+            ["--suite", "attacks: [blnk]"],
+            "the setting 'a' of the suite 'typo': no attack 'blnk'. Did you mean 'blank'?",
+        ),
+        (["--suite", "attacks: ['pgd:much']"], "'pgd:much' takes a number"),
+        (["--suite", "attacks: [gone.py:turn]"], "no file 'gone.py'"),
+    ],
+)
+def test_names_are_checked_before_a_model_is_loaded(
+    command: list[str], error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sightguard.bench.run._loaded", lambda *_: pytest.fail("the model was loaded"))
+    if ":" in command[1]:
+        entry = command[1] if "benchmark" in command[1] else f"benchmark: advbench, {command[1]}"
+        text = f"schema: 1\nname: typo\ntitle: t\nabout: a\nsettings: [{{name: a, kinds: [harmful], own: text_only, {entry}}}]\n"
+        (tmp_path / "typo.yaml").write_text(text)
+        command = [command[0], str(tmp_path / "typo.yaml"), *command[2:]]
+    assert app.run(["bench", "pocket", *command, "--limit", "2", "--out", str(tmp_path / "o")]) == 2
+    assert error in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_what_a_model_of_its_own_world_lacks_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (
+        "schema: 1\nname: typo\ntitle: t\nabout: a\ndefenses: [none]\nsettings:\n  - {name: a, kinds: [harmful], own: text_only}\n"
+        "  - {name: b, kinds: [harmful], own: text_onli}\n  - {name: c, kinds: [utility], benchmark: mme}\n"
+    )
+    (tmp_path / "typo.yaml").write_text(text)
+    assert (
+        app.run(
+            ["bench", "pocket", "--suite", str(tmp_path / "typo.yaml"), "--limit", "1", "--out", str(tmp_path / "o")]
+        )
+        == 0
+    )
+    told = capsys.readouterr().err
+    assert "left out: b: the embedded model's own world has no setting 'text_onli'; it has text_only, " in told
+    assert "left out: c: the embedded model's own world has nothing of the kind" in told
 
 
 def test_what_is_missing_is_told_all_at_once_with_how_to_get_it(

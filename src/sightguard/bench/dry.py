@@ -8,8 +8,8 @@ from typing import Any
 
 from sightguard.attacks.catalog import attacks_of
 from sightguard.bench import estimate
-from sightguard.bench.defenses import parts
 from sightguard.bench.gradients import gradient_passes
+from sightguard.bench.names import check_names
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
 from sightguard.bench.own import own_data
 from sightguard.bench.plan import plan
@@ -52,6 +52,8 @@ def dry_run(model: str, suite: Suite, options: Options, known: Known | None = No
     if given.prices is not None and given.remote is None:
         raise UsageError("a price (--price) is an endpoint's (--remote URL): a model that runs here charges nothing")
     own = own_data(model) if given.remote is None else None
+    names = defenses_of(suite, options)
+    check_names(suite, names)
     asked = plan(
         suite,
         own,
@@ -61,9 +63,7 @@ def dry_run(model: str, suite: Suite, options: Options, known: Known | None = No
         seed=options.seed,
         skip_missing=options.skip_missing,
     )
-    names, judging = defenses_of(suite, options), options.judging
-    for name in names:
-        parts(name)
+    judging = options.judging
     samples = [sample for one in asked.asked for sample in one.samples]
     longest = options.max_new_tokens or (own.max_new_tokens if own else MAX_NEW_TOKENS)
     written = estimate.answers(asked, names, longest)

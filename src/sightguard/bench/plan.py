@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def plan(
             if setting.own is not None and setting.own in of_world:
                 asked.append(_planned_own(setting, own, of_world[setting.own]))
             else:
-                left_out[setting.name] = f"{own.name} has nothing of the kind"
+                left_out[setting.name] = _has_not(own, setting, of_world)
         elif setting.benchmark is None:
             left_out[setting.name] = "asked only of models that bring their own data"
         else:
@@ -99,6 +99,12 @@ def plan(
             f"nothing of the suite {suite.name!r} can be asked: {'; '.join(f'{name}: {why}' for name, why in left_out.items())}"
         )
     return Plan(suite=suite, asked=tuple(asked), left_out=left_out)
+
+
+def _has_not(own: Own, setting: Column, of_world: Iterable[str]) -> str:
+    if setting.own is None:
+        return f"{own.name} has nothing of the kind"
+    return f"{own.name} has no setting {setting.own!r}; it has {', '.join(of_world)}"
 
 
 def _planned_own(setting: Column, own: Own, samples: Sequence[Sample]) -> Planned:

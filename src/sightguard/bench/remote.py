@@ -15,9 +15,10 @@ from sightguard.bench.answered import MAY_HOLD, Progress, answered
 from sightguard.bench.context import Context
 from sightguard.bench.defenses import parts
 from sightguard.bench.judging import judging_of
+from sightguard.bench.names import check_names
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
 from sightguard.bench.plan import plan
-from sightguard.bench.suite import Suite
+from sightguard.bench.suite import Suite, is_on_model
 from sightguard.errors import UsageError
 from sightguard.models.remote import Remote
 from sightguard.types import Generate
@@ -37,9 +38,11 @@ def bench_remote(
         progress: called with (stage, done, of so many).
 
     Raises:
-        UsageError: a defense that needs the model itself.
+        UsageError: a defense or an attack that needs the model itself.
     """
-    show = progress or (lambda stage, done, total: None)
+    show, names = progress or (lambda stage, done, total: None), defenses_of(suite, options)
+    check_names(suite, names)
+    _check_attacks(suite)
     asked = plan(
         suite,
         None,
@@ -53,7 +56,7 @@ def bench_remote(
         url, model, max_new_tokens=options.max_new_tokens or MAX_NEW_TOKENS, concurrency=min(options.batch, 8)
     )
     context = Context(seed=options.seed)
-    defenses = {name: _guarded(name, endpoint, context) for name in defenses_of(suite, options)}
+    defenses = {name: _guarded(name, endpoint, context) for name in names}
     folder = output_folder(out, may_hold=MAY_HOLD)
     about = {
         "model": f"{model} at {url}",
@@ -65,6 +68,15 @@ def bench_remote(
     return answered(
         asked, defenses, judging_of(None, options, folder), folder, about, seen=(), options=options, progress=show
     )
+
+
+def _check_attacks(suite: Suite) -> None:
+    named = {name: one.name for one in suite.settings for name in one.attacks if is_on_model(name)}
+    for name, setting in named.items():
+        raise UsageError(
+            f"the attack {name!r} of the setting {setting!r} needs the model's own weights, which an endpoint does not give. Take the setting "
+            "out of the suite."
+        )
 
 
 def _guarded(name: str, generate: Generate, context: Context) -> Generate:

@@ -20,6 +20,7 @@ from sightguard.bench.context import Context
 from sightguard.bench.defenses import defense
 from sightguard.bench.judging import judging_of
 from sightguard.bench.measure import measures
+from sightguard.bench.names import check_names
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
 from sightguard.bench.own import Own, own_data
 from sightguard.bench.pixels import attacked
@@ -48,7 +49,8 @@ def bench(
         UnknownName: no such defense, judge or attack.
     """
     given, show = options or Options(), progress or (lambda stage, done, total: None)
-    own = own_data(model)
+    own, names = own_data(model), defenses_of(suite, given)
+    check_names(suite, names)
     asked = plan(
         suite,
         own,
@@ -59,11 +61,10 @@ def bench(
         skip_missing=given.skip_missing,
     )
     folder = output_folder(out, may_hold=MAY_HOLD)
-    names = defenses_of(suite, given)
+    judging = judging_of(own, given, folder)
     show("load the model", 0, 1)
     vlm = _loaded(model, own, given)
     show("load the model", 1, 1)
-    judging = judging_of(own, given, folder)
     context = Context(
         model=model,
         judge=own.judge if own else judging.judge,

@@ -200,4 +200,6 @@ def _print(results: dict[str, Any], out: Path) -> None:
         say(f"asking the judges: {name}: {counts}")
     if spent := cap(results):
         say(f"warning: {spent}")
+    for name, why in results["manifest"]["about"]["left_out"].items():
+        say(f"left out: {name}: {why}")
     say(f"results: {out / 'results.json'}   page: {out / 'report.html'}   answers: {out / 'samples.jsonl'}")

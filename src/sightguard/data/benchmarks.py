@@ -68,14 +68,19 @@ def benchmark(
         return _called(_function(Path(found["file"]), found["function"]), name, *places, **options)
     if Path(name).suffix.lower() in ENDINGS:
         return _called(read_own, name, Path(name), **options)
-    there = known()
-    if name not in there:
-        raise UnknownName(
-            "benchmark", name, there, f"A file of your own ends in {', '.join(ENDINGS)}, or is named file.py:function."
-        )
-    entry = there[name]
+    check_name(name)
+    entry = known()[name]
     where = Path(place) if place is not None else place_of(entry, data)
     return _called(_reader(entry), name, where, **options)
+
+
+def check_name(name: str) -> None:
+    """Raise UnknownName where a name is neither of the catalogue nor of the form of a file of one's own; nothing is read."""
+    if _FUNCTION.fullmatch(name) or Path(name).suffix.lower() in ENDINGS or name in (there := known()):
+        return
+    raise UnknownName(
+        "benchmark", name, there, f"A file of your own ends in {', '.join(ENDINGS)}, or is named file.py:function."
+    )
 
 
 def _reader(entry: Entry) -> Callable[..., Benchmark]:
