@@ -238,6 +238,21 @@ def test_wrong_use_is_named(tmp_path: Path) -> None:
         compare([one, one / "manifest.json"])
 
 
+def test_runs_of_other_suites_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = made.planted()
+    garden = made.write_run(tmp_path / "garden", [row for row in rows if row.setting == "garden/plain"])
+    quiz = made.write_run(tmp_path / "quiz", [row for row in rows if row.setting == "quiz"])
+    assert command(str(garden), str(quiz)) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "no setting and defense in common" in told.err
+    assert "garden has settings garden/plain under none, prompt_shield" in told.err
+    assert "quiz has settings quiz under" in told.err
+    both = made.write_run(tmp_path / "both", [row for row in rows if row.setting in ("garden/plain", "quiz")])
+    assert command(str(garden), str(both), "--fail-if", "asr+0") == 0, "what both asked is compared"
+    assert "left out: quiz under none was not asked in" in capsys.readouterr().err
+
+
 def command(*arguments: str) -> int:
     return application.run(["compare", *arguments])
 

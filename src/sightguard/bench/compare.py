@@ -34,7 +34,7 @@ def compare(folders: Sequence[Path], rules: Sequence[FailIf] = (), *, anyway: bo
         anyway: compare even where other judges judged.
 
     Raises:
-        DataError: other judges judged and `anyway` is off, or a folder holds no complete run.
+        DataError: other judges judged and `anyway` is off, two runs have nothing in common, or a folder holds no complete run.
         UsageError: fewer than two folders, or a rule names what is in none of them.
     """
     if len(folders) < 2:
@@ -49,6 +49,8 @@ def compare(folders: Sequence[Path], rules: Sequence[FailIf] = (), *, anyway: bo
     rows, alone = [], []
     for run in others:
         both, missing = lined_up(first, run)
+        if not both:
+            raise DataError(_nothing_common(first, run))
         alone += missing
         rows += [row for asked in both for row in _lines(first, run, *asked)]
     _correct(rows)
@@ -64,6 +66,14 @@ def compare(folders: Sequence[Path], rules: Sequence[FailIf] = (), *, anyway: bo
         "checks": checks,
         "failed": any(check["failures"] for check in checks),
     }
+
+
+def _nothing_common(first: Loaded, second: Loaded) -> str:
+    told = "; ".join(
+        f"{run.label} has settings {', '.join(run.settings)} under {', '.join(run.manifest['conditions'])}"
+        for run in (first, second)
+    )
+    return f"these runs have no setting and defense in common, so nothing can be compared: {told}. Name runs of the same suite."
 
 
 def _check_judges(runs: Sequence[Loaded]) -> None:
