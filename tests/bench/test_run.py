@@ -17,7 +17,7 @@ from sightguard.bench.suite import Suite, read_suite
 from sightguard.cli import app
 from sightguard.errors import OutputError
 from tests.bench.few import DEFENSES, LIMIT
-from tests.endpoint import completion, serve, text_of
+from tests.endpoint import Reply, completion, failure, serve, text_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FEW = Options(defenses=DEFENSES, limit=LIMIT, batch=4)
@@ -165,8 +165,33 @@ def test_an_endpoint_is_benched_without_torch(own_suite: Path, tmp_path: Path) -
         if part["n_harmful"]
     }
     assert {name: rate["value"] for name, rate in rates.items()} == {"asked": 0.0, "asked/blank": 1.0}
-    assert len(endpoint.asked) == 2 * (4 + 4 + 4)
+    assert [text_of(one) for one in endpoint.asked].count("Hello") == 1, "whether it is there"
+    assert len(endpoint.asked) == 1 + 2 * (4 + 4 + 4)
     assert told["settings"]["harmless"]["n_benign"] == 4
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (None, "gives 'm' no answer (APIConnectionError"),
+        (failure(401), "refused the key for 'm' (status 401)"),
+        (failure(404), "has no model 'm'"),
+        (failure(500), "gives 'm' no answer (InternalServerError: status 500"),
+        (Reply(b"<html>hello</html>"), "gives 'm' no answer"),
+    ],
+    ids=["nobody listens", "wrong key", "no such model", "broken", "no such interface"],
+)
+def test_an_endpoint_that_cannot_answer_is_told_and_leaves_no_run(
+    reply: Reply | None, error: str, own_suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["bench", "m", "--suite", str(own_suite), "--defense", "none", "--out", str(tmp_path / "o"), "--json"]
+    with serve(lambda request, number: reply or completion("never")) as endpoint:
+        url = endpoint.url if reply else "http://127.0.0.1:9/v1"
+        assert app.run([*command, "--remote", url]) == 1
+    told = capsys.readouterr()
+    assert error in json.loads(told.out)["error"]["message"]
+    assert len(endpoint.asked) <= 2
+    assert not (tmp_path / "o").exists()
 
 
 def test_a_defense_that_needs_the_states_is_refused_for_an_endpoint(

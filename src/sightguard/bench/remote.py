@@ -18,10 +18,11 @@ from sightguard.bench.judging import judging_of
 from sightguard.bench.names import check_names
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
 from sightguard.bench.plan import plan
+from sightguard.bench.results import RESULTS
 from sightguard.bench.suite import Suite, is_on_model
-from sightguard.errors import UsageError
+from sightguard.errors import ModelError, UsageError
 from sightguard.models.remote import Remote
-from sightguard.types import Generate
+from sightguard.types import Generate, Sample
 
 
 def bench_remote(
@@ -38,6 +39,7 @@ def bench_remote(
         progress: called with (stage, done, of so many).
 
     Raises:
+        ModelError: the endpoint cannot be reached, refuses the key or knows no such model; told before anything is asked.
         UsageError: a defense or an attack that needs the model itself.
     """
     show, names = progress or (lambda stage, done, total: None), defenses_of(suite, options)
@@ -58,6 +60,9 @@ def bench_remote(
     context = Context(seed=options.seed)
     defenses = {name: _guarded(name, endpoint, context) for name in names}
     folder = output_folder(out, may_hold=MAY_HOLD)
+    judging = judging_of(None, options, folder)
+    if not (folder / RESULTS).exists():
+        _check_reached(url, model)
     about = {
         "model": f"{model} at {url}",
         "seed": options.seed,
@@ -65,9 +70,7 @@ def bench_remote(
         "decoding": endpoint.decoding,
         "concurrency": endpoint.concurrency,
     }
-    return answered(
-        asked, defenses, judging_of(None, options, folder), folder, about, seen=(), options=options, progress=show
-    )
+    return answered(asked, defenses, judging, folder, about, seen=(), options=options, progress=show)
 
 
 def _check_attacks(suite: Suite) -> None:
@@ -76,6 +79,15 @@ def _check_attacks(suite: Suite) -> None:
         raise UsageError(
             f"the attack {name!r} of the setting {setting!r} needs the model's own weights, which an endpoint does not give. Take the setting "
             "out of the suite."
+        )
+
+
+def _check_reached(url: str, model: str) -> None:
+    """Ask one word: an endpoint that is not there would otherwise fill a run with errors, which are not asked again."""
+    (answer,) = Remote(url, model, max_new_tokens=1, retries=1, timeout=60)([Sample.of("Hello", id="hello")])
+    if answer.error is not None and not answer.error.startswith(("EmptyChoice", "ContentFilter")):
+        raise ModelError(
+            f"{url} gives {model!r} no answer ({answer.error}). Start it, or check the address; nothing was asked."
         )
 
 
