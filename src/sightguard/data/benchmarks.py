@@ -6,7 +6,7 @@
     benchmark("my_set.py:build")                 # a function of one's own that returns a Benchmark
 
 Other distributions add theirs through the entry-point group `sightguard.benchmarks`: `name = "package.module:function"`, where the
-function takes a place and returns a Benchmark. It cannot replace one of ours. Code in a file is run only where its user names that file.
+function takes a place, or nothing where it needs no files, and returns a Benchmark. It cannot replace one of ours. Code in a file is run only where its user names that file.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ def benchmark(
         return _called(read_own, name, Path(name), **options)
     check_name(name)
     entry = known()[name]
-    where = Path(place) if place is not None else place_of(entry, data)
-    return _called(_reader(entry), name, where, **options)
+    reader = _reader(entry)
+    places = (Path(place),) if place is not None else _places(entry, reader, data)
+    return _called(reader, name, *places, **options)
 
 
 def check_name(name: str) -> None:
@@ -95,6 +96,20 @@ def _reader(entry: Entry) -> Callable[..., Benchmark]:
     return found
 
 
+def _places(entry: Entry, reader: Callable[..., Benchmark], data: Path | str | None) -> tuple[Path, ...]:
+    """Return where a benchmark lies; nothing for a plug-in that needs no files."""
+    first = next(iter(signature(reader).parameters.values()), None)
+    positional = first is not None and first.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    if not positional:
+        return ()
+    try:
+        return (place_of(entry, data),)
+    except DataError:
+        if entry.name in entries() or (first is not None and first.default is Parameter.empty):
+            raise
+        return ()
+
+
 def _called(reader: Callable[..., Benchmark], name: str, *places: Path, **options: Any) -> Benchmark:
     takes = list(signature(reader).parameters.values())[len(places) :]
     if not any(one.kind is Parameter.VAR_KEYWORD for one in takes):
@@ -115,7 +130,11 @@ def _function(file: Path, name: str) -> Callable[..., Benchmark]:
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up while they are made
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise UsageError(f"{str(file)!r} cannot be run: {type(error).__name__}: {error}") from error
     found = getattr(module, name, None)
     if not callable(found):
         raise UsageError(f"{str(file)!r} has no function {name!r}")

@@ -111,7 +111,10 @@ def _advice(entry: Entry | str, home: Path) -> str:
         return f"Fetch it where there is a network: sightguard pull {entry} --to {home}."
     if entry.fetch.hub:
         return f"Licence: {entry.licence}. Fetch it where there is a network: sightguard pull {entry.name} --to {home}."
-    return f"Licence: {entry.licence}. To get it: {entry.get(home / entry.name)}."
+    line = entry.get(home / entry.name)
+    if not line:
+        return f"It is a {entry.summary}, whose pages say how to get its files."
+    return f"Licence: {entry.licence}. To get it: {line}."
 
 
 def _whole(place: Path, kept: Pulled, name: str) -> Path:

@@ -69,6 +69,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "xstest = plugin_sets:read",
         "broken = plugin_sets:absent",
         "none = plugin_sets:nothing",
+        "made = plugin_sets:made",
     )
     info = tmp_path / "plugin_sets-1.0.dist-info"
     put(info / "METADATA", "Metadata-Version: 2.1\nName: plugin-sets\nVersion: 1.0\n")
@@ -77,6 +78,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "from sightguard.data.formats.own import read_own\n"
         "def read(place, *, revision=None, check_pictures=False):\n    return read_own(place, revision=revision)\n"
         "def nothing(place):\n    return 3\n"
+        "def made(place=None):\n    return read_own(place or __file__.replace('plugin_sets.py', 'mine.csv'))\n"
     )
     put(tmp_path / "plugin_sets.py", code)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -93,6 +95,9 @@ def test_a_plugin_adds_a_benchmark_and_replaces_none(tmp_path: Path) -> None:
         benchmark("broken", path)
     with pytest.raises(UsageError, match="'none' should return a Benchmark .*; got int"):
         benchmark("none", path)
+    with pytest.raises(DataError, match="theirs is not here: .* It is a plug-in from plugin-sets, whose pages say"):
+        benchmark("theirs", data=tmp_path / "data")
+    assert [sample.id for sample in benchmark("made", data=tmp_path / "data").samples] == ["mine/1"]
 
 
 ROWS: list[dict[str, Any]] = [
@@ -223,5 +228,8 @@ def test_a_function_of_ones_own_is_called_only_when_it_is_named(tmp_path: Path) 
         benchmark(f"{path}:wrong")
     with pytest.raises(UsageError, match=r"mine\.py' has no function 'number'"):
         benchmark(f"{path}:number")
+    put(tmp_path / "bad.py", "1 / 0\n")
+    with pytest.raises(UsageError, match=r"bad\.py' cannot be run: ZeroDivisionError"):
+        benchmark(f"{tmp_path / 'bad.py'}:build")
     with pytest.raises(DataError, match=r"no file '.*none\.py': expected Python with a function 'build'"):
         benchmark(f"{tmp_path / 'none.py'}:build")
