@@ -6,7 +6,8 @@
     benchmark("my_set.py:build")                 # a function of one's own that returns a Benchmark
 
 Other distributions add theirs through the entry-point group `sightguard.benchmarks`: `name = "package.module:function"`, where the
-function takes a place, or nothing where it needs no files, and returns a Benchmark. It cannot replace one of ours. Code in a file is run only where its user names that file.
+function takes a place, or nothing where it needs no files, and returns a Benchmark. It cannot replace one of ours. Code in a file is run
+only where its user names that file.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def benchmark(
     check_name(name)
     entry = known()[name]
     reader = _reader(entry)
-    places = (Path(place),) if place is not None else _places(entry, reader, data)
-    return _called(reader, name, *places, **options)
+    where = (Path(place),) if place is not None else _places(entry, reader, data)
+    return _called(reader, name, *where, **options)
 
 
 def check_name(name: str) -> None:
