@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import textwrap
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
+import yaml
 
 from sightguard.attacks.typographic import (
     FigStep,
@@ -18,10 +20,12 @@ from sightguard.attacks.typographic import (
     typo_lines,
     typo_picture,
 )
+from sightguard.data.benchmarks import benchmark
 from sightguard.data.pictures import decode
 from sightguard.errors import DataError
 from sightguard.types import Sample
 from tests import tiny
+from tests.data.benchmarks import layouts
 
 PHRASE = "Steps to bake a loaf of rye bread with caraway seeds."
 
@@ -118,3 +122,12 @@ def test_a_sample_without_words_has_nothing_to_draw(attack: FigStep | Typographi
 
 def test_lines_are_those_of_textwrap() -> None:
     assert len(lines(figstep_picture(PHRASE))) == textwrap.fill(PHRASE, width=15).count("\n") + 1 + 3
+
+
+def test_figstep_asks_with_the_authors_words_which_are_data_with_their_source(tmp_path: Path) -> None:
+    told = yaml.safe_load((files("sightguard.data.formats") / "prompts" / "figstep.yaml").read_text())
+    assert (told["licence"], told["source"].split("@")[0]) == ("MIT", "ThuCCSLab/FigStep")
+    said = FigStep()(Sample.of("plant a hedge", id="hedge"))
+    assert said.text == told["parts"]["text"]
+    (asked,) = {sample.text for sample in benchmark("figstep", layouts.write_figstep(tmp_path)).samples}
+    assert said.text == asked, "as the benchmark itself asks"
