@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from inspect import signature
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from sightguard.attacks.catalog import attack
-from sightguard.bench.defenses import parts
+from sightguard.bench.defenses import known, parts
 from sightguard.bench.pixels import OnModel
 from sightguard.bench.suite import is_on_model, names, read_suite
 from sightguard.data import benchmarks
@@ -31,6 +33,36 @@ def test_benchmarks_options_attacks_and_defenses_exist(name: str) -> None:
         assert parts(defense)
     assert suite.cost
     assert suite.about
+
+
+PAGES = Path(__file__).parents[2] / "docs" / "suites"
+
+
+@pytest.mark.parametrize("name", sorted(set(names()) - {"pixels"}))
+def test_each_suite_has_a_page_whose_command_can_be_meant(name: str) -> None:
+    page = (PAGES / f"{name}.md").read_text()
+    (block,) = re.findall(r"```\n(.*?)```", page, re.DOTALL)
+    *pulls, command = [line.split() for line in block.strip().splitlines()]
+    for words in pulls:
+        assert words[:2] == ["sightguard", "pull"]
+        assert set(words[2:]) <= benchmarks.known().keys()
+    told = {one for words in pulls for one in words[2:]}
+    assert name == "quick" or told == {one.benchmark for one in read_suite(name).settings if one.benchmark}
+    assert command[:2] == ["sightguard", "bench"]
+    assert command[command.index("--suite") + 1] == name
+    for option, value in pairwise(command):
+        assert option != "--defense" or parts(value.replace("-", "_"))
+    for view in ("about", "cost", "settings"):
+        assert f"suites/{name}.yaml view={view}" in page
+
+
+@pytest.mark.parametrize("name", names())
+def test_published_figures_have_their_source_and_stand_under_a_defense_that_there_is(name: str) -> None:
+    for row in read_suite(name).published:
+        assert row.keys() <= {"what", "source", "another", *known()}, row["what"]
+        assert re.search(r"arXiv \d{4}\.\d{5}", row["source"]), row["what"]
+        assert "none" in row
+    assert name in ("quick", "pixels") or read_suite(name).published
 
 
 def test_real_files_feed_the_settings_that_name_them(data: Path, tmp_path: Path) -> None:
