@@ -55,10 +55,13 @@ def _path(error: Mapping[str, Any], body: object) -> list[str | int]:
     kind, steps = error["type"], error["loc"]
     path: list[str | int] = []
     here: Any = body
+    tagged = False
     for number, step in enumerate(steps):
-        last = number == len(steps) - 1 and kind != "unknown_parameter"
-        if _leads(here, step) and (last or not _names_itself(here, step)):
-            path, here = [*path, step], here[step]
+        field = number == len(steps) - 1 and kind != "unknown_parameter"
+        if not tagged and not field and _names_itself(here, step):
+            tagged = True
+        elif _leads(here, step):
+            path, here, tagged = [*path, step], here[step], False
     if kind == "missing":
         path.append(steps[-1])
     elif kind == "unknown_parameter":

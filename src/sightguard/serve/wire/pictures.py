@@ -15,7 +15,7 @@ from sightguard.types import Image
 
 Fetch = Callable[[str], bytes]
 """From an address to the bytes that lie there; raises where it may not be asked."""
-_HEAD = re.compile(r"data:image/[a-z0-9][a-z0-9.+-]*;base64", re.IGNORECASE)
+_HEAD = re.compile(r"data:image/[a-z0-9][a-z0-9.+-]{0,63};base64", re.IGNORECASE)
 _LONGEST_HEAD = 100
 
 
@@ -79,7 +79,8 @@ def _check(image: Image, encoded: bytes, max_pixels: int, param: str) -> None:
         raise _invalid(param, f"the picture cannot be decoded ({type(error).__name__}). Save it again") from error
     if moves:
         raise _invalid(
-            param, "the picture is animated, and only one frame would be looked at. Send the frames that matter"
+            param,
+            "the picture has several frames or pages, and only the first would be looked at. Send those that matter",
         )
 
 

@@ -11,7 +11,7 @@ from sightguard.serve.settings import Settings
 from sightguard.serve.wire.moderations import ModerationRequest
 from sightguard.serve.wire.requests import ChatRequest
 
-DATA_URI = "^data:image/[A-Za-z0-9][A-Za-z0-9.+-]*;base64,[A-Za-z0-9+/]+={0,2}$"
+DATA_URI = "^data:image/[A-Za-z0-9][A-Za-z0-9.+-]{0,63};base64,[A-Za-z0-9+/]+={0,2}$"
 
 
 def schemas(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
