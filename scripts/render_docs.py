@@ -6,7 +6,7 @@ A table stands between two marks, and the first names the file and, if it is not
     <!-- /table -->
 
 A file that ends in .yaml is a map of a data set's labels, and its views are in `map_tables`; or the table of benchmarks, whose views are in
-`benchmark_tables`.
+`benchmark_tables`; or a table of the server's wire format, whose views are in `serve_tables`.
 
     python -m scripts.render_docs
 """
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts import audit_tables, bench_tables, benchmark_tables, family_tables, map_tables, suite_tables
+from scripts import audit_tables, bench_tables, benchmark_tables, family_tables, map_tables, serve_tables, suite_tables
 from scripts.provenance import ROOT
 from sightguard.artifacts import read_json, write_text
 from sightguard.data.facts import FILE as BENCHMARKS
@@ -77,6 +77,8 @@ def _table(file: str, view: str) -> str:
         return "\n".join([*benchmark_tables.table(view), ""])
     if path.parent.name == "suites":
         return "\n".join([*suite_tables.table(path, view), ""])
+    if path.parent.name == "wire":
+        return "\n".join([*serve_tables.table(view), ""])
     if path.suffix == ".yaml":
         return "\n".join([*map_tables.table(path, view), ""])
     if view not in VIEWS:
