@@ -20,6 +20,7 @@ BAD = {
     "a name twice": b'{"model": "a", "model": "b"}',
     "a name twice, deep": b'[{"a": {"b": 1, "c": 2, "b": 1}}]',
     "too deep": b"[" * 1_000_000,
+    "millions of values": b"[" + b"{}," * 1_000_000 + b"1]",
     "too long a number": b"1" * 10_000,
 }
 

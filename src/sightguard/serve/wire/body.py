@@ -7,6 +7,9 @@ from typing import NoReturn
 
 from sightguard.serve.wire.errors import WireError, shown
 
+MAX_COMMAS = 200_000
+"""They bound how many values there are, and so the time and memory that reading them takes; a base64 holds none."""
+
 
 def parse_json(raw: bytes) -> object:
     """Return what the bytes hold.
@@ -14,8 +17,10 @@ def parse_json(raw: bytes) -> object:
     A name that stands twice is refused: what a gateway before this server checked would be one of the two, and what is answered the other.
 
     Raises:
-        WireError: 400, they are no JSON, or nested too deep.
+        WireError: 400, they are no JSON, nested too deep, or far more values than any request has.
     """
+    if raw.count(b",") > MAX_COMMAS:
+        raise _malformed(f"it has more than {MAX_COMMAS:,} commas")
     try:
         return json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
     except UnicodeDecodeError as error:

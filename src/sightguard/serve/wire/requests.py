@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema, create_model
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
 from sightguard.serve.wire.fields import Refused, fields
@@ -25,7 +25,15 @@ Stop = Annotated[
     Annotated[_stop, Tag("string")] | Annotated[list[_stop], Field(max_length=4, fail_fast=True), Tag("list")],
     Discriminator(_stop_shape, custom_error_type="stop_type", custom_error_message="expected a string or a list"),
 ]
-Count = Annotated[int, Field(ge=1, lt=INT64)]
+
+
+def _integral(value: Any) -> Any:
+    """JSON has one kind of number: 1.0 is the integer 1."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_integer = BeforeValidator(_integral)
+Count = Annotated[int, Field(ge=1, lt=INT64), _integer]
 
 
 class StreamOptions(Shape):
@@ -70,10 +78,10 @@ class Taken(Shape):
     max_completion_tokens: Count | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: Annotated[int, Field(ge=-INT64, lt=INT64)] | None = None
+    seed: Annotated[int, Field(ge=-INT64, lt=INT64), _integer] | None = None
     stop: Stop | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20), _integer] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     moderation: ModerationWish | None = None
