@@ -205,17 +205,17 @@ def test_the_limit_is_of_bytes_that_came_not_of_those_that_were_promised(host: W
 def test_an_answer_that_drips_ends_at_the_total_limit(host: Web, path: str) -> None:
     began = time.monotonic()
     assert "within 0.4 s" in told(fetcher(host, seconds=0.4), f"http://{HOST}:{host.port}{path}")
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4
 
 
 def test_a_name_server_that_does_not_answer_ends_at_the_total_limit(host: Web) -> None:
     def slow(_: str) -> list[str]:
-        time.sleep(1.0)
+        time.sleep(8.0)
         return ["127.0.0.1"]
 
     began = time.monotonic()
     assert "within 0.2 s" in told(fetcher(host, seconds=0.2, resolve=slow), f"http://{HOST}:{host.port}/good")
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize(
