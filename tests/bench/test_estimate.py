@@ -222,7 +222,7 @@ def test_an_attack_on_pixels_is_said_to_cost_gradients(capsys: pytest.CaptureFix
     assert app.run(["bench", "pocket", "--suite", "pixels", "--limit", "5", "--defense", "none", "--dry-run"]) == 0
     told = capsys.readouterr()
     assert "gradient passes of attacks" in told.out
-    assert f"{4 * 5 * pixels.STEPS}" in told.out  # four settings under attack, one surface
+    assert f"{6 * 5 * pixels.STEPS:,}" in told.out  # six settings under attack, one surface
     assert "Not in the time: loading, fitting, gradients, judges that ask a model." in told.err
 
 

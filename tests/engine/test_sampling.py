@@ -31,8 +31,9 @@ def test_the_nucleus_is_that_of_transformers(top_p: float) -> None:
         assert torch.equal(nucleus(likely, top_p).isfinite(), theirs.isfinite())
 
 
-def test_greedy_is_the_scores_as_they_are() -> None:
-    assert Draw(Decoding(max_tokens=1, temperature=0), 1)(SCORES) is SCORES
+@pytest.mark.parametrize("temperature", [0.0, 1e-300, 1e-40])
+def test_greedy_is_the_scores_as_they_are(temperature: float) -> None:
+    assert Draw(Decoding(max_tokens=1, temperature=temperature), 1)(SCORES) is SCORES
 
 
 def test_equal_seeds_draw_equally_and_others_do_not() -> None:

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from sightguard.serve.job import Decoding
 
+COLDEST = 1e-4
+"""Below it the likeliest token is all but certain, and float32 would overflow."""
+
 
 class Draw:
     """The choices of one row.
@@ -27,7 +30,7 @@ class Draw:
 
     @property
     def greedy(self) -> bool:
-        return self.temperature == 0
+        return self.temperature < COLDEST
 
     def __call__(self, scores: Tensor) -> Tensor:
         """Return scores, `vocabulary`, whose argmax is the drawn token."""

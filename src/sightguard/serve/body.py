@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, NoReturn
+import asyncio
+from typing import TYPE_CHECKING
 
+from sightguard.serve.wire.body import parse_json
 from sightguard.serve.wire.errors import WireError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-async def read_body(request: Request, limit: int) -> Any:
+async def read_body(request: Request, limit: int) -> object:
     """Return the JSON of a request.
 
     Raises:
@@ -29,18 +30,10 @@ async def read_body(request: Request, limit: int) -> Any:
         data += piece
         if len(data) > limit:
             raise _too_large(limit)
-    try:
-        return json.loads(bytes(data), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        place = f" (at byte {error.pos})" if isinstance(error, json.JSONDecodeError) else ""
-        raise WireError(400, f"the body is no JSON{place}.", code="invalid_json") from None
+    return await asyncio.to_thread(parse_json, bytes(data))
 
 
 def _too_large(limit: int) -> WireError:
     return WireError(
         413, f"expected a body of at most {limit:,} bytes. Send smaller or fewer pictures.", code="request_too_large"
     )
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")

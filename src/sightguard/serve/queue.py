@@ -7,11 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from sightguard.errors import SightguardError
 from sightguard.serve.job import Engine, Failed, Job
 
 log = logging.getLogger(__name__)
+SHARE = 0.1
+"""Of the time of a batch, that a free engine waits at the most for more jobs."""
 
 
 class Full(SightguardError):
@@ -29,13 +32,14 @@ class Closed(SightguardError):
 class Queue:
     """Gathers jobs and hands them to the engine, a batch at a time, in a thread of its own.
 
-    While a batch is answered, others gather; an idle engine waits `wait` seconds for company. What the engine raises ends in `Failed`
-    for the jobs of that batch, and the next batch goes on.
+    While a batch is answered, others gather. An engine that is free waits for company as long as another job comes within `wait` seconds of
+    the one before, but never longer than a tenth of what a batch takes: clients whose answers came together ask again together. What the
+    engine raises ends in `Failed` for the jobs of that batch, and the next batch goes on.
 
     Args:
         engine: answers.
         most: jobs that may wait.
-        wait: seconds that the first job of a batch waits for others.
+        wait: seconds that a job waits for another.
         watch: told the size of each batch.
     """
 
@@ -111,9 +115,18 @@ class Queue:
             self._changed.wait_for(lambda: self._jobs or self._closed)
             if self._closed:
                 return None
-            self._changed.wait_for(lambda: len(self._jobs) >= self._engine.batch or self._closed, self._wait)
+            self._await_company()
             taken = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._engine.batch))]
         return [job for job in taken if not _given_up(job)]
+
+    def _await_company(self) -> None:
+        until = time.monotonic() + self._wait + SHARE * self._seconds
+        while not self._closed and (count := len(self._jobs)) < self._engine.batch and time.monotonic() < until:
+            if not self._changed.wait_for(partial(self._grew, count), self._wait):
+                return
+
+    def _grew(self, count: int) -> bool:
+        return len(self._jobs) > count or self._closed
 
 
 def _given_up(job: Job) -> bool:

@@ -100,7 +100,7 @@ class Service:
             told = self.keys.refusal()["error"]
             raise WireError(401, told["message"], told["type"], None, told["code"], {"WWW-Authenticate": "Bearer"})
 
-    async def ask(self, record: Record, body: Any, *, plain: bool = False) -> tuple[chat.Asked, Exchange]:
+    async def ask(self, record: Record, body: object, *, plain: bool = False) -> tuple[chat.Asked, Exchange]:
         """Read a chat request and put it into the queue.
 
         Raises:
@@ -127,7 +127,7 @@ class Service:
         self.metrics.waiting(len(self.queue))
         return asked, exchange
 
-    async def inspect(self, record: Record, body: Any) -> tuple[moderations.Inputs, list[Inspection]]:
+    async def inspect(self, record: Record, body: object) -> tuple[moderations.Inputs, list[Inspection]]:
         """Read a moderation request and look at it.
 
         Raises:
