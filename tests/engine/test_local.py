@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -291,3 +292,17 @@ def test_a_word_that_the_tokenizer_does_not_know_is_no_sign(engine: LocalEngine)
 
 def test_a_request_that_is_only_a_picture_holds_no_sign(engine: LocalEngine) -> None:
     engine.check(Sample("picture", (Message("user", (tiny.picture(),)),)))
+
+
+def test_a_request_is_checked_while_the_model_runs(vlm: VLM, engine: LocalEngine) -> None:
+    from sightguard.models.hooks import alone
+
+    checked = threading.Event()
+
+    def check() -> None:
+        engine.check(Sample.of("what is this ?"))
+        checked.set()
+
+    with alone(vlm.anatomy):
+        threading.Thread(target=check).start()
+        assert checked.wait(10)

@@ -33,7 +33,12 @@ STOPS = st.lists(st.text(st.sampled_from("ab .漢"), min_size=1, max_size=4), ma
 
 
 def cut(text: str, stops: Sequence[str]) -> str:
-    return text[: min((place for stop in stops if (place := text.find(stop)) >= 0), default=len(text))]
+    """An answer ends where the first stop string is complete, which may have begun after one that is not."""
+    for end in range(len(text) + 1):
+        places = [place for stop in stops if (place := text[:end].find(stop)) >= 0]
+        if places:
+            return text[: min(places)]
+    return text
 
 
 @given(TEXTS, STOPS, st.lists(st.booleans(), max_size=5))

@@ -83,6 +83,8 @@ class Row:
         self._prove()
         if self._vlm.thoughts is None:
             self._written.end()
+        else:
+            self._answer_again()
         self._tell(last=True)
         self.over = True
         self.job.tell(Done(self.finish or "length", self.prompt_tokens, len(self.tokens)))
@@ -102,7 +104,9 @@ class Row:
     def _write(self, token: int) -> None:
         self.tokens.append(token)
         logprob = self._logprob(token)
-        if self._vlm.thoughts is None:
+        if not (self.job.stream or self.job.decoding.stop):
+            self._written.keep(token, logprob)
+        elif self._vlm.thoughts is None:
             self._written.add(token, logprob)
         else:
             self._answer_again()

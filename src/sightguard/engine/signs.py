@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sightguard.errors import DataError, ModelError
 from sightguard.models.chat import render
-from sightguard.models.hooks import alone
 from sightguard.models.text import opens_itself
 from sightguard.types import Message, Role, Sample
 
@@ -34,7 +35,10 @@ class Signs:
     def __post_init__(self) -> None:
         tokens = special_tokens(self.vlm.processor.tokenizer)
         object.__setattr__(self, "_strings", (*tokens, *turn_openings(self.vlm.processor, tokens)))
-        tokenizer = self.vlm.processor.tokenizer
+        # its own, since the model's is held while the model runs
+        tokenizer = copy.deepcopy(self.vlm.processor.tokenizer)
+        object.__setattr__(self, "_tokenizer", tokenizer)
+        object.__setattr__(self, "_alone", threading.Lock())
         # a word that a tokenizer does not know is no sign
         ids = set(tokenizer.convert_tokens_to_ids(tokens)) - {tokenizer.unk_token_id}
         object.__setattr__(self, "_ids", frozenset(ids))
@@ -65,8 +69,8 @@ class Signs:
         if not any(message.parts for message in bare.messages):
             return 0
         texts = render(self.vlm.processor, [bare])
-        tokenizer = self.vlm.processor.tokenizer
-        with alone(self.vlm.anatomy):
+        tokenizer, lock = self._tokenizer, self._alone  # type: ignore[attr-defined]
+        with lock:
             (row,) = tokenizer(texts, add_special_tokens=not opens_itself(tokenizer, texts[0]))["input_ids"]
         ids: frozenset[int] = self._ids  # type: ignore[attr-defined]
         return sum(token in ids for token in row)

@@ -37,6 +37,12 @@ class Written:
     """Tokens whose text is in `text` for good."""
     _given: int = 0
 
+    def keep(self, token: int, logprob: TokenLogprob | None = None) -> None:
+        """Take in one more token of an answer that nobody reads before its end: its text is made then."""
+        self._tokens.append(token)
+        if logprob is not None:
+            self._marks.append((0, logprob))
+
     def add(self, token: int, logprob: TokenLogprob | None = None) -> None:
         """Take in one more token."""
         self._tokens.append(token)

@@ -7,14 +7,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 from sightguard.errors import SightguardError
 from sightguard.serve.job import Engine, Failed, Job
 
 log = logging.getLogger(__name__)
-SHARE = 0.1
-"""Of the time of a batch, that a free engine waits at the most for more jobs."""
+SHARE = 0.2
+"""Of the time of a batch, that a free engine waits at the most for jobs that it expects."""
 
 
 class Full(SightguardError):
@@ -32,14 +31,14 @@ class Closed(SightguardError):
 class Queue:
     """Gathers jobs and hands them to the engine, a batch at a time, in a thread of its own.
 
-    While a batch is answered, others gather. An engine that is free waits for company as long as another job comes within `wait` seconds of
-    the one before, but never longer than a tenth of what a batch takes: clients whose answers came together ask again together. What the
-    engine raises ends in `Failed` for the jobs of that batch, and the next batch goes on.
+    While a batch is answered, others gather. Clients whose answers came together ask again together, so an engine that is free waits until as
+    many jobs are there as were answered and left waiting last time, but for no more than a fifth of what a batch takes; who does not come
+    back is not expected again. What the engine raises ends in `Failed` for the jobs of that batch, and the next batch goes on.
 
     Args:
         engine: answers.
         most: jobs that may wait.
-        wait: seconds that a job waits for another.
+        wait: seconds that a free engine waits for jobs that it expects, at the least.
         watch: told the size of each batch.
     """
 
@@ -51,6 +50,8 @@ class Queue:
         self._changed = threading.Condition()
         self._closed = False
         self._busy: tuple[Job, ...] = ()
+        self._expected = 1
+        """Jobs that are likely to be there soon."""
         self._seconds = 1.0
         """Of a batch, as the latest ones took."""
         self._thread = threading.Thread(target=self._run, name="sightguard-engine", daemon=True)
@@ -107,6 +108,7 @@ class Queue:
                 for job in jobs:
                     job.tell(Failed("guard_error", "the guard of this server could not look at the request"))
             self._busy = ()
+            self._expected = min(len(jobs) + len(self._jobs), self._engine.batch)
             self._seconds += 0.2 * (time.monotonic() - began - self._seconds)
 
     def _gather(self) -> list[Job] | None:
@@ -115,18 +117,12 @@ class Queue:
             self._changed.wait_for(lambda: self._jobs or self._closed)
             if self._closed:
                 return None
-            self._await_company()
+            self._changed.wait_for(self._together, max(self._wait, SHARE * self._seconds))
             taken = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._engine.batch))]
         return [job for job in taken if not _given_up(job)]
 
-    def _await_company(self) -> None:
-        until = time.monotonic() + self._wait + SHARE * self._seconds
-        while not self._closed and (count := len(self._jobs)) < self._engine.batch and time.monotonic() < until:
-            if not self._changed.wait_for(partial(self._grew, count), self._wait):
-                return
-
-    def _grew(self, count: int) -> bool:
-        return len(self._jobs) > count or self._closed
+    def _together(self) -> bool:
+        return len(self._jobs) >= self._expected or self._closed
 
 
 def _given_up(job: Job) -> bool:
