@@ -123,7 +123,7 @@ def test_a_run_that_is_taken_up_again_adds_up(endpoint: Endpoint, suite: Path, t
     assert told["spent"] == pytest.approx(QUESTIONS * COST / 1e6)
     # a run that is done asks nothing, and its bill stays what it was
     assert bench_remote(endpoint.url, "m", read_suite(str(suite)), out, given)["asking"] == told
-    with pytest.raises(OutputError, match="holds another run: about differ"):
+    with pytest.raises(OutputError, match="which differs in about.judging.harmful_below"):
         bench_remote(endpoint.url, "m", read_suite(str(suite)), out, options(endpoint, harmful_below=8.0))
 
 

@@ -213,7 +213,7 @@ def test_a_defense_that_needs_the_states_is_refused_for_an_endpoint(
     assert "needs the model's own states" in capsys.readouterr().err
     assert app.run([*command[:4], "--suite", "pixels", "--out", str(tmp_path / "o")]) == 2
     assert (
-        "the attack 'pgd:8' of the setting 'harm_in_picture/pgd_8' needs the model's own weights"
+        "the attack 'pgd:4' of the setting 'harm_in_picture/pgd_4' needs the model's own weights"
         in capsys.readouterr().err
     )
 
