@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.memory import peak_mib
+from benchmarks.memory import peak_mib, resident_mib
 from benchmarks.timing import now, ratio
 from scripts.provenance import provenance
 from sightguard.artifacts import write_json
@@ -70,13 +70,15 @@ def speed(samples: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def memory(samples: int) -> float:
-    """Return the peak memory in MiB of a run of so many samples with its report, in this process."""
+def memory(samples: int) -> tuple[float, float]:
+    """Return in MiB the peak memory of a run of so many samples with its report, in this process, and what the prompts alone hold of it."""
+    before = resident_mib()
     answer = "It is a lamp on a table, and the table stands beside a window. " * 8
     asked = [
         Sample.of(f"What is in picture {i}, and why?", id=str(i), harmful=i % 2 == 0, category=str(i % 5))
         for i in range(samples)
     ]
+    held = resident_mib() - before
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
         about = {"model": "fake", "settings": {"asked": {"kind": "harmful"}}}
@@ -89,13 +91,14 @@ def memory(samples: int) -> float:
             about=about,
         )
         write_report(folder)
-    return peak_mib()
+    return peak_mib(), held
 
 
-def alone(samples: int) -> float:
+def alone(samples: int) -> dict[str, float]:
     """Measure in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.bench", "--peak", str(samples)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+    peak, held = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-2:])
+    return {"peak": peak, "prompts": held}
 
 
 def main() -> None:
@@ -107,7 +110,7 @@ def main() -> None:
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.peak:
-        print(memory(given.peak))
+        print(*memory(given.peak))
         return
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     results: dict[str, Any] = {

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from benchmarks.load import body
+from benchmarks.memory import resident_mib
 from benchmarks.steering import guard_of
 from benchmarks.steering import load as load_model
 from benchmarks.timing import now
@@ -177,7 +178,7 @@ def memory(shape: str, requests: int, tokens: int) -> dict[str, Any]:
         clients(port, BATCH, 4 * BATCH, tokens)  # what is made once is made
         for _ in range(10):
             clients(port, BATCH, requests // 10, tokens)
-            seen.append(_resident(process))
+            seen.append(resident_mib(process))
     return {"requests": requests, "mib": seen, "growth_mib": seen[-1] - seen[0]}
 
 
@@ -217,12 +218,6 @@ def _batches(port: int) -> tuple[float, float]:
         lines = [line.split() for line in reply.read().decode().splitlines() if not line.startswith("#")]
     values = {parts[0]: float(parts[1]) for parts in lines if len(parts) == 2}
     return values["sightguard_batch_jobs_sum"], values["sightguard_batch_jobs_count"]
-
-
-def _resident(process: int) -> float:
-    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
 
 
 def _percentile(values: Sequence[float], percent: int) -> float:

@@ -45,7 +45,10 @@ def _rate(rate: Results) -> str:
 def runner(results: Results) -> list[str]:
     """Return what the runner costs."""
     machine = results["machine"]
-    peaks = ", ".join(f"{mib:,.0f} MiB at {int(n):,}" for n, mib in results["memory_mib"].items())
+    peaks = ", ".join(
+        f"{mib['peak']:,.0f} MiB at {int(n):,}, of which the prompts themselves {mib['prompts']:,.0f}"
+        for n, mib in results["memory_mib"].items()
+    )
     return [
         f"`python -m benchmarks.bench` on {machine['device']}, {machine['threads']} threads, model pocket, {results['samples']} prompts, "
         f"{results['rounds']} rounds.",

@@ -121,23 +121,30 @@ def _pictures_seen(events: Sequence[Event]) -> int:
 
 @torch.no_grad()
 def _moved(engine: LocalEngine, samples: Sequence[Sample]) -> float:
-    """Return the median over probes of how far the last prompt state moves, at the deepest layer that can be edited."""
-    guarded = engine.guarded
-    layer = max(guarded.method.layers) if guarded.method is not None else guarded.vlm.anatomy.layers[-1]
-    before = _states(guarded.vlm, samples, layer, None)
-    after = _guarded_states(engine, samples, layer)
+    """Return the median over probes of how far the last prompt state moves, at the deepest layer that can be edited.
+
+    Of a guard and a SafeVLM that stand together each is measured alone, and the smaller figure counts.
+    """
+    guarded, found = engine.guarded, []
+    if guarded.method is not None:
+        found.append(_shift(guarded.vlm, samples, max(guarded.method.layers), guarded.around(guarded.vlm, Notes())))
+    if (safe := guarded.safe) is not None:
+        asked = [one.asked for one in safe.look(samples)]
+        deepest = guarded.vlm.anatomy.layers[-1]
+        before = _states(guarded.vlm, samples, deepest, None)
+        found.append(_relative(before, _states(guarded.speaker, asked, deepest, lambda batch: safe.on())))
+    return min(found)
+
+
+def _shift(vlm: VLM, samples: Sequence[Sample], layer: int, around: Around) -> float:
+    return _relative(_states(vlm, samples, layer, None), _states(vlm, samples, layer, around))
+
+
+def _relative(before: torch.Tensor, after: torch.Tensor) -> float:
     shifts = ((after - before).norm(dim=1) / before.norm(dim=1)).tolist()
     if not all(math.isfinite(shift) for shift in shifts):
         raise CanaryFailed("the states of the guarded model hold numbers that are not finite; load it in another dtype")
     return float(torch.tensor(shifts).median())
-
-
-def _guarded_states(engine: LocalEngine, samples: Sequence[Sample], layer: int) -> torch.Tensor:
-    guarded = engine.guarded
-    if guarded.safe is None:
-        return _states(guarded.vlm, samples, layer, guarded.around(guarded.vlm, Notes()))
-    asked = [one.asked for one in guarded.look(samples)]
-    return _states(guarded.speaker, asked, layer, lambda batch: guarded.safe.on())  # type: ignore[union-attr]
 
 
 def _states(vlm: VLM, samples: Sequence[Sample], layer: int, around: Around | None) -> torch.Tensor:
