@@ -18,7 +18,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts import audit_tables, bench_tables, benchmark_tables, family_tables, map_tables, serve_tables, suite_tables
+from scripts import (
+    audit_tables,
+    bench_tables,
+    benchmark_tables,
+    family_tables,
+    map_tables,
+    serve_tables,
+    sizing,
+    suite_tables,
+)
 from scripts.provenance import ROOT
 from sightguard.artifacts import read_json, write_text
 from sightguard.data.facts import FILE as BENCHMARKS
@@ -401,6 +410,7 @@ VIEWS: dict[str, Callable[[Results], list[str]]] = {
     "audit_speed": audit_tables.speed,
     "suite": bench_tables.suite,
     "runner": bench_tables.runner,
+    "sizing": sizing.table,
 }
 
 Column = tuple[str, dict[str, str]]

@@ -81,6 +81,9 @@ OTHERS: dict[str, dict[str, Any]] = {
         "schema": 1, "machine": {"device": "x", "threads": 1}, "samples": 5, "rounds": 2, "runner_samples_per_second": 1.0,
         "bare_samples_per_second": 1.0, "ratio": 1.0, "low": 1.0, "high": 1.0, "resume_share": 0.1, "memory_mib": {"1000": 5.0},
     },
+    "sizing": {
+        "schema": 1, "models": {"x": {"parameters": 7, "cache_per_token": 8}}, "provenance": {"versions": {"transformers": "5"}},
+    },
     "rtvlm": {
         "schema": 1, "subtasks": ["a", "b"],
         "rows": [{"model": "x", "scores": [1.0, None], "average": 1.0}, {"model": "y", "scores": None, "average": 2.0}],
