@@ -20,6 +20,7 @@ SNIPPETS = [
     pytest.param(code, id=f"{page.relative_to(ROOT)}:{number}")
     for page in PAGES
     for number, code in enumerate(SNIPPET.findall(page.read_text(encoding="utf-8")), start=1)
+    if "http://127.0.0.1:8000" not in code  # which needs a server: tests/serve/test_docs.py
 ]
 
 
