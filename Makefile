@@ -30,6 +30,7 @@ test-all: $(VENV)/.dev ## every test, the slow ones too, and all figures of the 
 	$(BIN)/python -m scripts.audits
 	$(BIN)/python -m scripts.benches
 	$(BIN)/python -m scripts.speed
+	$(BIN)/python -m scripts.sizing
 	$(BIN)/python -m scripts.render_docs
 
 check: $(VENV)/.dev ## format, lint, types, floors, tables of the documentation
@@ -47,6 +48,7 @@ results: $(VENV)/.dev ## measure again what the tables of the documentation show
 	$(BIN)/python -m scripts.audits
 	$(BIN)/python -m scripts.benches
 	$(BIN)/python -m scripts.speed
+	$(BIN)/python -m scripts.sizing
 	$(BIN)/python -m scripts.render_docs
 
 bench: $(VENV)/.dev ## speed and memory, side by side in one run
