@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts import (
+    adaptive_tables,
     audit_tables,
     bench_tables,
     benchmark_tables,
@@ -409,6 +410,7 @@ VIEWS: dict[str, Callable[[Results], list[str]]] = {
     "audit_score": audit_tables.score,
     "audit_speed": audit_tables.speed,
     "suite": bench_tables.suite,
+    "adaptive": adaptive_tables.adaptive,
     "runner": bench_tables.runner,
     "sizing": sizing.table,
 }
