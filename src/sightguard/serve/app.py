@@ -29,6 +29,9 @@ try:
 except ImportError:
     raise MissingExtra("fastapi", "serve", "serving a model") from None
 
+from sightguard.serve.loopback import KnownHost, check_local, is_loopback
+from sightguard.serve.pages import mount
+
 log = logging.getLogger(__name__)
 Work = Callable[[Record], Awaitable[Response]]
 
@@ -46,6 +49,9 @@ def make_app(service: Service) -> FastAPI:
     _state(app, service)
     _asking(app, service)
     _schema(app, service)
+    _playground(app, service)
+    if is_loopback(service.settings.host):
+        app.add_middleware(KnownHost, service=service)
     return app
 
 
@@ -69,6 +75,18 @@ def _asking(app: FastAPI, service: Service) -> None:
     async def one_model(request: Request, name: str) -> Response:
         """Describe one model."""
         return await _handled(service, request, lambda record: _models(service, request, record, name))
+
+
+def _playground(app: FastAPI, service: Service) -> None:
+    if service.settings.playground:
+        mount(app, service)
+    if not service.settings.compare:
+        return
+
+    @app.post("/playground/plain", include_in_schema=False)
+    async def plain(request: Request) -> Response:
+        """Answer without the guard: for the page's comparison, and for nobody but this computer."""
+        return await _handled(service, request, lambda record: _plain(service, request, record))
 
 
 def _state(app: FastAPI, service: Service) -> None:
@@ -137,6 +155,15 @@ async def _chat(service: Service, request: Request, record: Record, *, plain: bo
         leaving.cancel()
         with suppress(asyncio.CancelledError):
             await leaving
+
+
+async def _plain(service: Service, request: Request, record: Record) -> Response:
+    try:
+        check_local(request)
+    except WireError:
+        record.trouble = "local_only"
+        raise
+    return await _chat(service, request, record, plain=True)
 
 
 async def _moderate(service: Service, request: Request, record: Record) -> Response:

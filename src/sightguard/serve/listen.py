@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sightguard.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
 WAITING = 2048
@@ -36,14 +37,8 @@ def bound(host: str, port: int) -> socket.socket:
     return found
 
 
-def serve(app: FastAPI, at: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
-    """Serve until the process is told to end; running requests are let end first.
-
-    Args:
-        app: of `sightguard.serve.app.make_app`.
-        at: a socket that listens.
-        ready: called when requests are taken.
-    """
+def server(app: FastAPI, *, ready: Callable[[], None] = lambda: None) -> uvicorn.Server:
+    """Return what serves an application; `ready` is called when requests are taken."""
     try:
         import uvicorn
     except ImportError:
@@ -60,8 +55,20 @@ def serve(app: FastAPI, at: socket.socket, *, ready: Callable[[], None] = lambda
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # who asks is the other end of the line, whatever a header says
         timeout_keep_alive=30,
         timeout_graceful_shutdown=30,
         backlog=WAITING,
     )
-    Server(config).run(sockets=[at])
+    return Server(config)
+
+
+def serve(app: FastAPI, at: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until the process is told to end; running requests are let end first.
+
+    Args:
+        app: of `sightguard.serve.app.make_app`.
+        at: a socket that listens.
+        ready: called when requests are taken.
+    """
+    server(app, ready=ready).run(sockets=[at])

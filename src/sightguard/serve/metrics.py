@@ -18,8 +18,27 @@ try:
 except ImportError:
     raise MissingExtra("prometheus-client", "serve", "the server's /metrics") from None
 
-ROUTES = ("/v1/chat/completions", "/v1/models", "/v1/moderations", "/healthz", "/readyz", "/metrics", "/")
-ERRORS = (*get_args(Trouble), "unauthorized", "queue_full", "too_large", "fetch", "log", "internal")
+ROUTES = (
+    "/v1/chat/completions",
+    "/v1/models",
+    "/v1/moderations",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/",
+    "/playground/plain",
+)
+ERRORS = (
+    *get_args(Trouble),
+    "unauthorized",
+    "queue_full",
+    "too_large",
+    "fetch",
+    "log",
+    "internal",
+    "foreign_host",
+    "local_only",
+)
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 OTHER = "other"
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -50,7 +69,7 @@ class Metrics:
         self._queue = Gauge("sightguard_queue_jobs", "Requests that wait.", registry=self.registry)
         self._batch = self._histogram("batch_jobs", "Requests that were answered together.", _JOBS)
         self._errors = self._counter("errors", "Requests without an answer.", "kind")
-        self._bypasses = self._counter("bypasses", "Requests that were answered without the guard.")
+        self._bypasses = self._counter("bypasses", "Answers without the guard, whole or broken off.")
         Info("sightguard_guard", "The guard in front of the model.", registry=self.registry).info(
             {"id": guard.id, "sha256": guard.sha256}
         )

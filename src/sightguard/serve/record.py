@@ -86,5 +86,6 @@ class Record:
             metrics.refused(rule)
         if self.trouble is not None:
             metrics.error(self.trouble)
-        if self.plain and self.outcome == "answered":
+        # text that was written counts, also where the client left before its end; what was turned away at the door does not
+        if self.plain and (self.outcome == "answered" or self.first_token is not None):
             metrics.bypassed()

@@ -107,12 +107,12 @@ class Service:
             WireError: it cannot be taken.
         """
         asked = await asyncio.to_thread(chat.read, body, self.settings, self.names, id=record.id, fetch=self.fetch)
-        record.model, record.sample, record.received, record.plain = (
-            self.engine.name,
-            asked.sample,
-            asked.received,
-            plain,
-        )
+        record.model, record.sample, record.received = self.engine.name, asked.sample, asked.received
+        if plain and asked.moderation is not None:
+            raise WireError(
+                400, "moderation: nothing is inspected on this route. Leave it out.", param="moderation",
+                code="unsupported_parameter",
+            )  # fmt: skip
         await asyncio.to_thread(self._check, asked.sample)
         exchange = Exchange.of(record.id, asked, self.settings.deadline, plain=plain)
         try:
@@ -124,6 +124,7 @@ class Service:
             ) from None
         except Closed as error:
             raise WireError(503, str(error), "server_error", None, "closing", {"Retry-After": "10"}) from None
+        record.plain = plain
         self.metrics.waiting(len(self.queue))
         return asked, exchange
 
