@@ -48,7 +48,7 @@ export class Answer {
     if (outcome === "broken") return ["broken", "", "Nothing was said, or the same over and over."];
     if (told.finish === "length") return ["cut off", "", "It reached the longest answer that was asked for."];
     if (asked) return ["answered", "", `The rule ${told.proof.rule} told the model to refuse; by its words it did not.`];
-    return ["answered", "good", ""];
+    return ["answered", "", ""];
   }
 
   guarded(rule) {
