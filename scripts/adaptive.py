@@ -53,7 +53,11 @@ def measure(model: str, n: int, seed: int, runs: Path) -> dict[str, Any]:
     options = Options(defenses=DEFENSES, seed=seed, batch=32)
     found = bench(model, suite(n), runs / model, options, progress=show)
     settings = {
-        name: {"n": part["n"], "static": part["static"], "defenses": part["defenses"]}
+        name: {
+            "n": part["n"],
+            "static": part["static"],
+            "defenses": {defense: {"attacked": _attacked(told)} for defense, told in part["defenses"].items()},
+        }
         for name, part in found["settings"].items()
     }
     attacks = {
@@ -62,6 +66,11 @@ def measure(model: str, n: int, seed: int, runs: Path) -> dict[str, Any]:
     }
     kept = {name: found[name] for name in ("judges", "defenses", "overall", "cost", "adaptive")}
     return {**kept, "settings": settings, "attacks": attacks}
+
+
+def _attacked(told: dict[str, Any]) -> dict[str, Any] | None:
+    part = told["attacked"]
+    return None if part is None else {name: part[name] for name in ("n", "asr", "outcomes")}
 
 
 def main() -> None:

@@ -77,9 +77,23 @@ OTHERS: dict[str, dict[str, Any]] = {
         "cost": {"none": {"seconds_per_token_ratio": 1.0}},
         "settings": {"a": {"n": 5, "defenses": {"none": {"attacked": {"n": 5, "asr": SHARE, "outcomes": {"broken": 1}}}}}},
     },
+    "adaptive": {
+        "schema": 1, "suite": "s", "seed": 1, "n": 2, "steps": 3,
+        "models": {"pocket": {
+            "judges": ["j"], "defenses": ["none"],
+            "overall": {"none": {name: {"rate": SHARE} for name in ("over_refusal", "utility")}},
+            "settings": {
+                name: {"defenses": {"none": {"attacked": {"asr": SHARE, "n": 2, "outcomes": {"broken": 1}}}}}
+                for name in ("harm_in_picture", "harm_in_picture/pgd_4", "harm_in_picture/adaptive_4")
+            },
+            "attacks": {"harm_in_picture/adaptive_4": {"none": {"beats_noise": False, "p": 1.0, "note": "black box"}}},
+            "adaptive": [{"defense": "none", "adaptive": "harm_in_picture/adaptive_4", "difference": {"value": 0.5}, "p": 0.01}],
+        }},
+    },
     "runner": {
         "schema": 1, "machine": {"device": "x", "threads": 1}, "samples": 5, "rounds": 2, "runner_samples_per_second": 1.0,
-        "bare_samples_per_second": 1.0, "ratio": 1.0, "low": 1.0, "high": 1.0, "resume_share": 0.1, "memory_mib": {"1000": 5.0},
+        "bare_samples_per_second": 1.0, "ratio": 1.0, "low": 1.0, "high": 1.0, "resume_share": 0.1,
+        "memory_mib": {"1000": {"peak": 5.0, "prompts": 1.0}},
     },
     "sizing": {
         "schema": 1, "models": {"x": {"parameters": 7, "cache_per_token": 8}}, "provenance": {"versions": {"transformers": "5"}},
