@@ -47,6 +47,7 @@ results: $(VENV)/.dev ## measure again what the tables of the documentation show
 	$(BIN)/python -m scripts.families
 	$(BIN)/python -m scripts.audits
 	$(BIN)/python -m scripts.benches
+	$(BIN)/python -m scripts.adaptive
 	$(BIN)/python -m scripts.speed
 	$(BIN)/python -m scripts.sizing
 	$(BIN)/python -m scripts.render_docs
