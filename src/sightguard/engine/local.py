@@ -89,18 +89,21 @@ class LocalEngine:
             return
         try:
             self._write(rows, notes)
+            return
         except Exception as error:
-            left = [row for row in rows if not row.over]
-            trouble = trouble_of(error)
-            if trouble == "out_of_memory":
-                self._out_of_memory(left, notes, retries)
-            elif len(rows) == 1 and left:
-                if trouble == "guard_error":
-                    log.exception("the guarded model failed on one request")
-                left[0].fail(trouble, message_of(error))
-            else:
-                for row in left:
-                    self._attempt([row], notes, retries=retries)
+            trouble, message = trouble_of(error), message_of(error)
+            if len(rows) == 1 and trouble == "guard_error":
+                log.exception("the guarded model failed on one request")
+        # the error is gone here, and with it the memory of the pass that it ended
+        left = [row for row in rows if not row.over]
+        if trouble == "out_of_memory":
+            self._out_of_memory(left, notes, retries)
+        elif len(rows) == 1:
+            for row in left:
+                row.fail(trouble, message)
+        else:
+            for row in left:
+                self._attempt([row], notes, retries=retries)
 
     def _out_of_memory(self, rows: Sequence[Row], notes: Notes, retries: int) -> None:
         if torch.cuda.is_available():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sightguard.errors import DataError, ModelError
+from sightguard.errors import DataError, ModelError, PromptTooLong
 from sightguard.models.chat import render
 from sightguard.models.text import opens_itself
 from sightguard.types import Message, Role, Sample
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 WORDS = ("alpha", "beta", "gamma")
 """What is said in the conversation by which the template is read."""
+LETTERS = 64
+"""Letters of a token, on average, that no text has: a longer one is too long for the model, and is not read to find that out."""
 SHORTEST = 3
 """Letters of a turn's opening; a shorter one (a line break, a colon) is in every text."""
 
@@ -50,7 +52,16 @@ class Signs:
         return found
 
     def check(self, sample: Sample) -> None:
-        """Raise DataError where a text would add a token of the model's own, a picture or a turn to the prompt."""
+        """Raise DataError where a text would add a token of the model's own, a picture or a turn to the prompt.
+
+        Raises:
+            PromptTooLong: it is so long that the model cannot take it.
+        """
+        letters, context = len(sample.text), self.vlm.context
+        if context is not None and letters > context * LETTERS:
+            raise PromptTooLong(
+                f"the texts have {letters:,} letters; this model takes at most {context:,} tokens. Shorten them."
+            )
         for message in sample.messages:
             for part in message.parts:
                 sign = next((sign for sign in self.strings if isinstance(part, str) and sign in part), None)
