@@ -104,7 +104,7 @@ def serve(
         if keys is None and host not in ("127.0.0.1", "::1", "localhost"):
             say("warning: no API keys are asked for, and others than this machine can reach the port")
 
-    listen(make_app(service), at, ready=ready)
+    listen(make_app(service), at, ready=ready, stopping=service.queue.stop)
 
 
 def _engine(

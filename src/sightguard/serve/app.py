@@ -17,6 +17,7 @@ from sightguard.serve.body import read_body
 from sightguard.serve.metrics import CONTENT_TYPE
 from sightguard.serve.record import Record
 from sightguard.serve.service import INSPECTOR, Service
+from sightguard.serve.streaming import Streaming
 from sightguard.serve.talk import Talk
 from sightguard.serve.wire import models, moderations
 from sightguard.serve.wire.errors import WireError, shown
@@ -24,8 +25,9 @@ from sightguard.serve.wire.schemas import schemas
 
 try:
     from fastapi import FastAPI, Request, Response
-    from fastapi.responses import JSONResponse, StreamingResponse
+    from fastapi.responses import JSONResponse, PlainTextResponse
     from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
 except ImportError:
     raise MissingExtra("fastapi", "serve", "serving a model") from None
 
@@ -56,7 +58,7 @@ def make_app(service: Service) -> FastAPI:
 
 
 def _asking(app: FastAPI, service: Service) -> None:
-    @app.post("/v1/chat/completions", openapi_extra=_takes("ChatRequest"), responses=_RESPONSES)
+    @app.post("/v1/chat/completions", openapi_extra=_takes("ChatRequest"), responses=_STREAMED | _RESPONSES)
     async def chat(request: Request) -> Response:
         """Answer a conversation with pictures, guarded."""
         return await _handled(service, request, lambda record: _chat(service, request, record))
@@ -105,7 +107,7 @@ def _state(app: FastAPI, service: Service) -> None:
             {"status": "ready", "guard": {"id": guard.id, "sha256": guard.sha256}, "canary": service.canary}
         )
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Counts for Prometheus."""
         service.metrics.waiting(len(service.queue))
@@ -121,23 +123,31 @@ async def _handled(service: Service, request: Request, work: Work) -> Response:
         response = await work(record)
     except WireError as error:
         if record.outcome == "failed" and record.status == 500:
-            record.ended("rejected" if error.status < 500 else "failed", error.status)
+            trouble = _TROUBLES.get(error.code or "")
+            record.ended("rejected" if error.status < 500 else "failed", error.status, trouble=trouble)
         response = _error(error)
+    except ClientDisconnect:
+        record.ended("cancelled", 499, trouble="cancelled")
+        response = Response(status_code=499)  # nobody reads it
+    except asyncio.CancelledError:  # the server has waited long enough for its own end
+        record.ended("failed", 503, trouble="closing")
+        response = _error(WireError(503, "the server is being stopped.", "server_error", code="closing"))
     except Exception:
         log.exception("a request failed")
         record.ended("failed", 500, trouble="internal")
         response = _error(WireError(500, "the server failed on this request; its log says why.", "server_error"))
     response.headers.setdefault("x-request-id", record.id)
-    if not isinstance(response, StreamingResponse):  # a stream ends, and is logged, later
-        try:
-            await service.close(record)
-        except WireError as error:
-            return _error(error)
+    if isinstance(response, Streaming):  # it ends, and is logged, later
+        return response
+    try:
+        await service.close(record)
+    except WireError as error:
+        return _error(error)
     return response
 
 
 async def _chat(service: Service, request: Request, record: Record, *, plain: bool = False) -> Response:
-    body = await read_body(request, service.settings.max_body)
+    body = await read_body(request, service.settings.max_body, service.settings.deadline)
     asked, exchange = await service.ask(record, body, plain=plain)
     talk = Talk(service, record, asked, exchange)
     leaving = asyncio.create_task(_watch(request, exchange.leave))
@@ -145,7 +155,7 @@ async def _chat(service: Service, request: Request, record: Record, *, plain: bo
         await talk.begin()
         if asked.stream:
             await service.streaming(record)
-            return StreamingResponse(talk.stream(), media_type="text/event-stream", headers=_STREAM | talk.headers)
+            return Streaming(talk)
         told = await talk.whole()
         return JSONResponse(told, headers=talk.headers)
     except BaseException:
@@ -167,7 +177,7 @@ async def _plain(service: Service, request: Request, record: Record) -> Response
 
 
 async def _moderate(service: Service, request: Request, record: Record) -> Response:
-    body = await read_body(request, service.settings.max_body)
+    body = await read_body(request, service.settings.max_body, service.settings.deadline)
     inputs, found = await service.inspect(record, body)
     told = moderations.response(record.id.replace("chatcmpl", "modr"), INSPECTOR, inputs, found)
     record.ended("answered", 200)
@@ -196,7 +206,9 @@ def _errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         code = {404: "unknown_url", 405: "method_not_allowed"}.get(error.status_code)
-        found = WireError(error.status_code, f"{request.method} {shown(request.url.path)}: {error.detail}.", code=code)
+        found = WireError(
+            error.status_code, f"{shown(request.method)} {shown(request.url.path)}: {error.detail}.", code=code
+        )
         found.headers.update(error.headers or {})
         return _error(found)
 
@@ -205,7 +217,8 @@ def _error(error: WireError) -> JSONResponse:
     return JSONResponse(error.body(), error.status, headers=error.headers)
 
 
-_STREAM = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_TROUBLES = {"request_too_large": "too_large", "invalid_image_url": "fetch"}
+"""What is counted for the code of an error."""
 _PROBLEM = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": what, **_PROBLEM}
@@ -213,12 +226,16 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         400: "The request cannot be kept to as it stands.",
         401: "A key is asked for, and none fits.",
         404: "Another model is served here.",
+        408: "The body did not come whole in time.",
         413: "The body is too large.",
         415: "The body is of another type than application/json.",
         429: "Too many requests wait.",
         503: "There is no room, no memory or no log for this request.",
         504: "There was no answer in time.",
     }.items()
+}
+_STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The answer; with `stream`, its chunks as events.", "content": {"text/event-stream": {}}}
 }
 
 

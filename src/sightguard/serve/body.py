@@ -11,12 +11,16 @@ from sightguard.serve.wire.errors import WireError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+SECONDS = 30.0
+"""For a short body."""
 
-async def read_body(request: Request, limit: int) -> object:
+
+async def read_body(request: Request, limit: int, seconds: float = SECONDS) -> object:
     """Return the JSON of a request.
 
     Raises:
-        WireError: 413 more than `limit` bytes, 415 another type, 400 no JSON.
+        WireError: 413 more than `limit` bytes, 415 another type, 400 no JSON, 408 it did not come whole within `seconds`.
+        ClientDisconnect: the client left.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -26,10 +30,19 @@ async def read_body(request: Request, limit: int) -> object:
     if told.isdigit() and int(told) > limit:
         raise _too_large(limit)
     data = bytearray()
-    async for piece in request.stream():
-        data += piece
-        if len(data) > limit:
-            raise _too_large(limit)
+    try:
+        async with asyncio.timeout(seconds):
+            async for piece in request.stream():
+                data += piece
+                if len(data) > limit:
+                    raise _too_large(limit)
+    except TimeoutError:
+        raise WireError(
+            408,
+            f"the body did not come whole within {seconds:g} s. Send it again.",
+            "timeout_error",
+            code="body_timeout",
+        ) from None
     return await asyncio.to_thread(parse_json, bytes(data))
 
 

@@ -14,8 +14,9 @@ from typing import Literal, Protocol
 
 from sightguard.types import Risk, Sample
 
-Trouble = Literal["bad_request", "context_length", "deadline", "out_of_memory", "guard_error", "cancelled"]
-"""Why a job has no answer. The first two are the client's; `guard_error` is answered as a refusal."""
+Trouble = Literal["bad_request", "context_length", "deadline", "out_of_memory", "guard_error", "cancelled", "closing"]
+"""Why a job has no answer. The first two are the client's; `guard_error` is answered as a refusal; `closing`: the
+server ends."""
 Finish = Literal["stop", "length"]
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 WAITING = 2048
 """Connections that the system holds until they are taken."""
 
+ENDING = 30
+"""Seconds in which running requests may end when the server is stopped."""
+
 
 def bound(host: str, port: int) -> socket.socket:
     """Return a socket that listens; port 0 takes any that is free.
@@ -37,38 +40,45 @@ def bound(host: str, port: int) -> socket.socket:
     return found
 
 
-def server(app: FastAPI, *, ready: Callable[[], None] = lambda: None) -> uvicorn.Server:
-    """Return what serves an application; `ready` is called when requests are taken."""
+def server(
+    app: FastAPI,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    stopping: Callable[[], None] = lambda: None,
+) -> uvicorn.Server:
+    """Return the server of an application.
+
+    Args:
+        app: of `sightguard.serve.app.make_app`.
+        ready: called when requests are taken.
+        stopping: called when no more are taken, before those that run are waited for; must not block.
+    """
     try:
         import uvicorn
     except ImportError:
         raise MissingExtra("uvicorn", "serve", "serving a model") from None
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets=sockets)
-            if self.started:
-                ready()
+    from sightguard.serve.connections import Connection, Server
 
     config = uvicorn.Config(
         app,
+        http=Connection,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # who asks is the other end of the line, whatever a header says
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=30,
+        timeout_graceful_shutdown=ENDING,
         backlog=WAITING,
     )
-    return Server(config)
+    return Server(config, ready, stopping)
 
 
-def serve(app: FastAPI, at: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
+def serve(app: FastAPI, at: socket.socket, **told: Callable[[], None]) -> None:
     """Serve until the process is told to end; running requests are let end first.
 
     Args:
         app: of `sightguard.serve.app.make_app`.
         at: a socket that listens.
-        ready: called when requests are taken.
+        told: as for `server`.
     """
-    server(app, ready=ready).run(sockets=[at])
+    server(app, **told).run(sockets=[at])

@@ -25,7 +25,7 @@ class Full(SightguardError):
 
 
 class Closed(SightguardError):
-    """The server is being stopped."""
+    """The server is being stopped, or its engine has ended."""
 
 
 class Queue:
@@ -81,32 +81,46 @@ class Queue:
             self._jobs.append(job)
             self._changed.notify_all()
 
-    def close(self, *, patience: float = 30.0) -> None:
-        """Let the running batch end within `patience` seconds, and fail what waits."""
+    def stop(self) -> None:
+        """Take no more, and fail what waits; the running batch goes on. Does not block."""
         with self._changed:
             self._closed = True
             left = list(self._jobs)
             self._jobs.clear()
             self._changed.notify_all()
         for job in left:
-            job.tell(Failed("cancelled", "the server is being stopped; send the request again later"))
+            job.tell(Failed("closing", "the server is being stopped; send the request again later"))
+
+    def close(self, *, patience: float = 30.0) -> None:
+        """Stop, and let the running batch end within `patience` seconds."""
+        self.stop()
         self._thread.join(patience)
         for job in self._busy:
             job.gone.set()
 
     def _run(self) -> None:
-        while (jobs := self._gather()) is not None:
-            if not jobs:
-                continue
-            self._busy = tuple(jobs)
+        try:
+            while (jobs := self._gather()) is not None:
+                if jobs:
+                    self._answer(jobs)
+        except BaseException:
+            log.critical("the engine has ended; no more requests are taken", exc_info=True)
+        finally:
+            self.stop()  # nobody waits for an engine that is gone, and /readyz says so
+
+    def _answer(self, jobs: list[Job]) -> None:
+        self._busy = tuple(jobs)
+        began = time.monotonic()
+        try:
             self._watch(len(jobs))
-            began = time.monotonic()
-            try:
-                self._engine.answer(jobs)
-            except Exception:
-                log.exception("the engine failed on a batch of %d", len(jobs))
-                for job in jobs:
-                    job.tell(Failed("guard_error", "the guard of this server could not look at the request"))
+            self._engine.answer(jobs)
+        except BaseException as error:
+            log.exception("the engine failed on a batch of %d", len(jobs))
+            for job in jobs:
+                job.tell(Failed("guard_error", "the guard of this server could not look at the request"))
+            if not isinstance(error, Exception):
+                raise
+        finally:
             self._busy = ()
             self._expected = min(len(jobs) + len(self._jobs), self._engine.batch)
             self._seconds += 0.2 * (time.monotonic() - began - self._seconds)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sightguard.errors import DataError, OutputError, PromptTooLong
+from sightguard.errors import DataError, PromptTooLong
 from sightguard.serve.exchange import Exchange
 from sightguard.serve.fetch import Fetcher
-from sightguard.serve.job import Engine, Inspection
+from sightguard.serve.job import Engine, Failed, Inspection
 from sightguard.serve.keys import Keys
 from sightguard.serve.log import AuditLog
 from sightguard.serve.metrics import Metrics
@@ -21,7 +21,7 @@ from sightguard.serve.queue import Closed, Full, Queue
 from sightguard.serve.record import Record
 from sightguard.serve.settings import Settings
 from sightguard.serve.wire import chat, moderations
-from sightguard.serve.wire.errors import WireError
+from sightguard.serve.wire.errors import WireError, trouble
 from sightguard.serve.wire.refusals import WORDS
 
 if TYPE_CHECKING:
@@ -74,8 +74,10 @@ class Service:
         Raises:
             WireError: 503, it cannot be written, and nothing leaves unlogged.
         """
-        record.count(self.metrics)
-        await self._write(record)
+        try:
+            await self._write(record)
+        finally:
+            record.count(self.metrics)
 
     async def streaming(self, record: Record) -> None:
         """Write the line that a stream begins.
@@ -113,7 +115,7 @@ class Service:
                 400, "moderation: nothing is inspected on this route. Leave it out.", param="moderation",
                 code="unsupported_parameter",
             )  # fmt: skip
-        await asyncio.to_thread(self._check, asked.sample)
+        await asyncio.to_thread(self._check, asked.sample, "messages")
         exchange = Exchange.of(record.id, asked, self.settings.deadline, plain=plain)
         try:
             self.queue.put(exchange.job)
@@ -145,33 +147,39 @@ class Service:
             )
         self._inspections += 1
         try:
-            async with self._inspecting:  # the model looks at one request at a time
-                found = await asyncio.to_thread(self._inspect, inputs.samples)
+            await asyncio.wait_for(self._inspecting.acquire(), self.settings.deadline)
+            try:  # the model looks at one request at a time
+                return inputs, await asyncio.to_thread(self._inspect, inputs.samples)
+            finally:
+                self._inspecting.release()
+        except TimeoutError:
+            record.trouble = "deadline"
+            raise trouble(Failed("deadline", "")) from None  # type: ignore[misc]
         finally:
             self._inspections -= 1
-        return inputs, found
 
     def _inspect(self, samples: tuple[Sample, ...]) -> list[Inspection]:
         for sample in samples:
-            self._check(sample)
+            self._check(sample, "input")
         try:
             return self.engine.inspect(samples)
         except DataError as error:
             raise _data_error(error, "input") from None
 
-    def _check(self, sample: Sample) -> None:
+    def _check(self, sample: Sample, param: str) -> None:
         try:
             self.engine.check(sample)
         except DataError as error:
-            raise _data_error(error, "messages") from None
+            raise _data_error(error, param) from None
 
     async def _write(self, record: Record) -> None:
         if self.audit is None:
             return
         try:
             await asyncio.to_thread(self.audit.write, record.entry())
-        except OutputError:
+        except Exception:
             self.metrics.error("log")
+            record.ended("failed", 503)
             log.exception("a request could not be logged, so it is not answered")
             raise WireError(
                 503, "this server cannot write its audit log, and answers nothing that is not logged.", "server_error",

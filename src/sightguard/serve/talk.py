@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -37,6 +36,7 @@ class Talk:
     moderation: Mapping[str, Any] | None = None
     refused: Reason | None = None
     """Why the guard answers in the model's place."""
+    ended: bool = False
 
     def __post_init__(self) -> None:
         self.stamp = Stamp(self.record.id, self.service.created, self.service.engine.name)
@@ -95,18 +95,27 @@ class Talk:
         return refusal(self.stamp, WORDS[self.refused], self.proof, moderation=self.moderation)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the events of the stream; whoever stops listening sets the engine free."""
+        """Yield the events of the stream; `end` must be awaited after it, also where nobody listened to its end."""
         try:
             async for chunk in self._chunks():
                 yield _event(chunk)
-            yield b"data: [DONE]\n\n"
-        except asyncio.CancelledError:
+        except Exception:
+            log.exception("a stream failed")
+            self.record.ended("failed", 500, trouble="internal")
+            yield _event(WireError(500, "the server failed on this request; its log says why.", "server_error").body())
+        await self.end()  # who has read the end finds it in the log
+        yield b"data: [DONE]\n\n"
+
+    async def end(self) -> None:
+        """Set the engine free, and write the line that the stream ended; once, however often it is called."""
+        self.exchange.leave()
+        if self.ended:
+            return
+        self.ended = True
+        if self.record.outcome == "streaming":
             self.record.ended("cancelled", 499, trouble="cancelled")
-            raise
-        finally:
-            self.exchange.leave()
-            with suppress(WireError):  # the stream has begun; that its end is missing from the log is logged
-                await asyncio.shield(self.service.close(self.record))
+        with suppress(WireError):  # the stream has begun; that its end is missing from the log is logged
+            await self.service.close(self.record)
 
     async def _chunks(self) -> AsyncIterator[Mapping[str, Any]]:
         chunks = Chunks(self.stamp, self.asked.include_usage, self.asked.decoding.logprobs)

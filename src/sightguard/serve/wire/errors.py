@@ -9,7 +9,8 @@ from sightguard.serve.job import Failed, Trouble
 
 SHOWN = 64
 """Characters of a client's own words, such as the name of a field, that an error repeats."""
-_RETRY = {"Retry-After": "1"}
+_RETRY: dict[Trouble, str] = {"out_of_memory": "1", "closing": "10"}
+"""In how many seconds it may be otherwise."""
 
 
 class WireError(SightguardError):
@@ -66,7 +67,7 @@ def trouble(failed: Failed) -> WireError | None:
     if failed.trouble == "guard_error":
         return None
     status, type, code, message = _TROUBLES[failed.trouble]
-    headers = _RETRY if failed.trouble == "out_of_memory" else None
+    headers = {"Retry-After": after} if (after := _RETRY.get(failed.trouble)) else None
     param = "messages" if status == 400 else None
     return WireError(status, message or failed.message, type, param, code, headers)
 
@@ -81,6 +82,7 @@ _TROUBLES: dict[Trouble, tuple[int, str, str | None, str]] = {
         "out_of_memory",
         "there was not enough memory for this request. Send fewer or smaller pictures, or try again later.",
     ),
+    "closing": (503, "server_error", "closing", "the server is being stopped. Send the request again later."),
     "cancelled": (499, "invalid_request_error", "cancelled", "the client left before there was an answer."),
 }
 
