@@ -29,6 +29,7 @@ test-all: $(VENV)/.dev ## every test, the slow ones too, and all figures of the 
 	$(BIN)/python -m scripts.families
 	$(BIN)/python -m scripts.audits
 	$(BIN)/python -m scripts.benches
+	$(BIN)/python -m scripts.faults
 	$(BIN)/python -m scripts.speed
 	$(BIN)/python -m scripts.sizing
 	$(BIN)/python -m scripts.render_docs
@@ -48,6 +49,7 @@ results: $(VENV)/.dev ## measure again what the tables of the documentation show
 	$(BIN)/python -m scripts.audits
 	$(BIN)/python -m scripts.benches
 	$(BIN)/python -m scripts.adaptive
+	$(BIN)/python -m scripts.faults
 	$(BIN)/python -m scripts.speed
 	$(BIN)/python -m scripts.sizing
 	$(BIN)/python -m scripts.render_docs
