@@ -12,7 +12,14 @@ from sightguard.serve.wire.errors import WireError, shown, trouble
 from sightguard.serve.wire.models import check_model, model, models
 from tests.serve.wire.made import GUARD, NAME
 
-STATUS = {"bad_request": 400, "context_length": 400, "deadline": 504, "out_of_memory": 503, "cancelled": 499}
+STATUS = {
+    "bad_request": 400,
+    "context_length": 400,
+    "deadline": 504,
+    "out_of_memory": 503,
+    "closing": 503,
+    "cancelled": 499,
+}
 
 
 def test_an_error_has_openais_shape_and_is_one_of_ours() -> None:
@@ -33,7 +40,7 @@ def test_every_trouble_has_its_status_and_a_guard_that_raised_is_no_error(kind: 
     assert ("secret" in error.message) == (error.status == 400), (
         "inner words leave only where the client can act on them"
     )
-    assert ("Retry-After" in error.headers) == (kind == "out_of_memory")
+    assert ("Retry-After" in error.headers) == (error.status == 503)
     assert (error.code == "context_length_exceeded") == (kind == "context_length")
 
 
