@@ -1,17 +1,17 @@
-"""An engine without a model, that can be sent to another process: it says who it is, and asks its canary how often it was asked."""
+"""An engine without a model, that can be made in another process: it says which process it is, and each canary leaves a file behind."""
 
 from __future__ import annotations
 
 import os
-import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sightguard.engine.make import Make, Show
 from sightguard.errors import CanaryFailed
 from sightguard.serve.job import Done, GuardId, Inspection, Job, Piece, Proof
-from sightguard.serve.listen import bound, serve
-from sightguard.serve.on_ray import builder
+from sightguard.serve.log import AuditLog
 from sightguard.serve.service import Service
 from sightguard.serve.settings import Settings
 from sightguard.types import Sample
@@ -21,12 +21,14 @@ GUARD = GuardId("echo", "0" * 64)
 
 @dataclass
 class Echo:
-    """Says the number of its process, word by word."""
+    """Says the number of its process, word by word; asked to be slow, it goes on until its client leaves, and notes that."""
 
     name: str = "echo"
     guard: GuardId = GUARD
     batch: int = 4
     rules: tuple[str, ...] = field(default=())
+    left: Path | None = None
+    """File that is written when a client left."""
 
     def check(self, sample: Sample) -> None:
         pass
@@ -36,34 +38,35 @@ class Echo:
             job.tell(Proof({"text": 1, "image": len(job.sample.images)}, ("echo",), rule="echo"))
             for word in ("process", " ", str(os.getpid())):
                 job.tell(Piece(word))
+            if job.sample.messages[-1].text == "slow":
+                self._go_on(job)
             job.tell(Done("stop", 1, 3))
+
+    def _go_on(self, job: Job) -> None:
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            job.tell(Piece(" slow"))
+            if job.gone.wait(0.05):
+                assert self.left is not None
+                self.left.touch()
+                return
 
     def inspect(self, samples: Sequence[Sample]) -> list[Inspection]:
         return [Inspection({"text": 1, "image": 0}) for _ in samples]
 
 
-@dataclass(frozen=True)
-class Make:
-    """Makes the service of a replica, after a canary that leaves a file behind."""
+@dataclass(frozen=True, kw_only=True)
+class Pretended(Make):
+    """Makes the service of a replica, after a canary that leaves a file in the folder of the guard; it fails while "fails" is there."""
 
-    asked: Path
-    passes: bool = True
+    def __call__(self, show: Show = lambda stage, done, total: None) -> Service:
+        asked = Path(self.guard or "")
+        (asked / str(os.getpid())).touch()
+        if (asked / "fails").exists():
+            raise CanaryFailed("the guard does nothing: it is a stand-in")
+        audit = None if self.audit is None else AuditLog(self.audit)
+        return Service(Echo(left=asked / "left"), self.settings, self.keys, audit, {"harmful": 1})
 
-    def __call__(self) -> Service:
-        (self.asked / str(os.getpid())).touch()
-        if not self.passes:
-            raise CanaryFailed("the guard does nothing")
-        return Service(Echo(), Settings(playground=False), canary={"harmful": 1})
 
-
-class Listening:
-    """A replica as an actor: its application behind a port of its own."""
-
-    def __init__(self, make: Make) -> None:
-        self.app = builder(make)()
-        self.at = bound("127.0.0.1", 0)
-        threading.Thread(target=serve, args=(self.app, self.at), daemon=True).start()
-
-    def port(self) -> int:
-        number: int = self.at.getsockname()[1]
-        return number
+def pretended(folder: Path) -> Pretended:
+    return Pretended(model="echo", guard=str(folder), settings=Settings(playground=False))

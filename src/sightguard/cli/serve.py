@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sightguard.cli.console import loaded, progress, say
+from sightguard.cli.console import progress, say
+from sightguard.errors import UsageError
+from sightguard.pocket.locate import NAMES
+
+if TYPE_CHECKING:
+    from sightguard.engine.make import Make
 
 
 def serve(
@@ -56,11 +61,18 @@ def serve(
     revision: Annotated[str | None, typer.Option("--revision", help="Commit of the model's; pin it.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="bfloat16, float16, float32; auto: the checkpoint's.")] = "auto",
+    replicas: Annotated[
+        int,
+        typer.Option("--replicas", min=1, help="Engines, each in a process of its own, by Ray Serve; 1: without Ray."),
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", help="Run the replicas on this Ray cluster; default: this machine."),
+    ] = None,
 ) -> None:
     """Serve a guarded model, OpenAI-compatible; it does not start unless its guard is shown to work."""
+    from sightguard.engine.make import Make
     from sightguard.serve.keys import Keys
-    from sightguard.serve.listen import bound
-    from sightguard.serve.log import AuditLog
     from sightguard.serve.settings import Settings
 
     settings = Settings(
@@ -76,63 +88,74 @@ def serve(
         playground=playground or playground_compare,
         compare=playground_compare,
     )
-    keys = Keys.read(api_keys)
-    audit = None if audit_log is None else AuditLog(audit_log, content=log_content)
-    at = bound(host, port)  # a port that is taken is found out before a model is loaded
-    engine, measured = _engine(
-        model,
-        guard,
-        safevlm,
-        policy,
-        name,
-        batch,
-        guard_revision,
-        {"revision": revision, "device": device, "dtype": dtype},
+    make = Make(
+        model=_place(model),
+        settings=settings,
+        guard=guard and _place(guard),
+        safevlm=safevlm and _place(safevlm),
+        policy=policy and policy.absolute(),
+        name=name,
+        batch=batch,
+        guard_revision=guard_revision,
+        load={"revision": revision, "device": device, "dtype": dtype},
+        keys=Keys.read(api_keys),
+        audit=audit_log and audit_log.absolute(),
+        content=log_content,
     )
+    make.check()
+    if replicas > 1 or ray is not None:
+        _several(make, replicas, ray)
+    else:
+        _one(make)
 
+
+def _one(make: Make) -> None:
+    """Serve from this process."""
     from sightguard.serve.app import make_app
+    from sightguard.serve.listen import bound, url
     from sightguard.serve.listen import serve as listen
-    from sightguard.serve.service import Service
 
-    service = Service(engine, settings, keys, audit, measured)
-    where = f"http://{f'[{host}]' if ':' in host else host}:{at.getsockname()[1]}"
-
-    def ready() -> None:
-        say(f"{engine.name} behind {engine.guard.id} ({engine.guard.sha256[:12]}): {where}/v1")
-        if settings.playground:
-            say(f"playground: {where}/")
-        if keys is None and host not in ("127.0.0.1", "::1", "localhost"):
-            say("warning: no API keys are asked for, and others than this machine can reach the port")
-
-    listen(make_app(service), at, ready=ready, stopping=service.queue.stop)
-
-
-def _engine(
-    model: str,
-    guard: str | None,
-    safevlm: str | None,
-    policy: Path | None,
-    name: str | None,
-    batch: int,
-    guard_revision: str | None,
-    load: dict[str, Any],
-) -> tuple[Any, dict[str, Any]]:
-    """Load the model and its guard, and ask the canary."""
-    from sightguard.engine.canary import canary
-    from sightguard.engine.open import check_guarded, open_engine
-    from sightguard.engine.probes import probes_for
-
-    check_guarded(model, guard, safevlm, policy)
+    at = bound(make.settings.host, make.settings.port)  # a port that is taken is found out before a model is loaded
     with progress() as show:
-        vlm = loaded(model, show, **load)
-        engine = open_engine(
-            vlm, model, guard=guard, safevlm=safevlm, policy=policy, name=name, batch=batch, revision=guard_revision
-        )
-        show("canary", 0, 1)
-        found = canary(engine, probes_for(model))
-        show("canary", 1, 1)
+        service = make(show)
+    found = service.canary
     say(
-        f"canary: {found.complied} of {found.harmful} harmful probes answered, {found.refused} of {found.benign} harmless ones refused, "
-        f"states moved by {found.moved:.2f} of their length"
+        f"canary: {found['complied']} of {found['harmful']} harmful probes answered, {found['refused']} of {found['benign']} harmless "
+        f"ones refused, states moved by {found['moved']:.2f} of their length"
     )
-    return engine, found.as_json()
+    engine, where = service.engine, url(make.settings.host, at.getsockname()[1])
+    what = f"{engine.name} behind {engine.guard.id} ({engine.guard.sha256[:12]})"
+    listen(make_app(service), at, ready=lambda: _ready(make, what, where), stopping=service.queue.stop)
+
+
+def _several(make: Make, replicas: int, ray: str | None) -> None:
+    """Serve from replicas on Ray; each asks its own canary."""
+    from sightguard.serve.on_ray import LOCAL, serve_on_ray
+
+    device = make.load["device"]
+    if device not in (None, "cpu", "cuda"):
+        raise UsageError(f"a replica is given its GPU by Ray; expected --device cpu or cuda, or none; got {device!r}")
+    count = f"{replicas} replica{'s' * (replicas > 1)}"
+    say(f"starting {count} on Ray; each loads the model and asks its canary")
+    serve_on_ray(
+        make,
+        make.settings,
+        replicas=replicas,
+        batch=make.batch,
+        gpus={None: None, "cpu": 0, "cuda": 1}[device],
+        address=ray or LOCAL,
+        ready=lambda where: _ready(make, f"{count} of {make.name or make.model}, each shown to be guarded", where),
+    )
+
+
+def _ready(make: Make, what: str, where: str) -> None:
+    say(f"{what}: {where}/v1")
+    if make.settings.playground:
+        say(f"playground: {where}/")
+    if make.keys is None and make.settings.host not in ("127.0.0.1", "::1", "localhost"):
+        say("warning: no API keys are asked for, and others than this machine can reach the port")
+
+
+def _place(name: str) -> str:
+    """Return the whole path of a folder, which other processes find too; other names stay."""
+    return str(Path(name).absolute()) if name not in NAMES and Path(name).is_dir() else name

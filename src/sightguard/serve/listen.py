@@ -40,6 +40,11 @@ def bound(host: str, port: int) -> socket.socket:
     return found
 
 
+def url(host: str, port: int) -> str:
+    """Return the address as clients write it."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def server(
     app: FastAPI,
     *,
