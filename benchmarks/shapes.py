@@ -23,6 +23,7 @@ SIDE, PATCH = 336, 14
 SHAPES: dict[str, dict[str, Any]] = {
     "0.5B": {"hidden": 896, "layers": 24, "feed_forward": 4864, "dtype": torch.float32},
     "width 4096": {"hidden": 4096, "layers": 1, "feed_forward": 4096, "dtype": torch.float32},
+    "25M": {"hidden": 512, "layers": 8, "feed_forward": 1408, "dtype": torch.float32},
     "0.3B": {"hidden": 1024, "layers": 16, "feed_forward": 2816, "dtype": torch.float32},
     "7B": {"hidden": 4096, "layers": 32, "feed_forward": 11008, "dtype": torch.bfloat16},
     "13B": {"hidden": 5120, "layers": 40, "feed_forward": 13824, "dtype": torch.bfloat16},

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 SECONDS = 30.0
 """For a short body."""
 
+SMALL = 2**16
+"""Bytes of a body that is parsed in the event loop."""
+
 
 async def read_body(request: Request, limit: int, seconds: float = SECONDS) -> object:
     """Return the JSON of a request.
@@ -43,7 +46,8 @@ async def read_body(request: Request, limit: int, seconds: float = SECONDS) -> o
             "timeout_error",
             code="body_timeout",
         ) from None
-    return await asyncio.to_thread(parse_json, bytes(data))
+    # a small one is read sooner than a thread is woken
+    return parse_json(bytes(data)) if len(data) <= SMALL else await asyncio.to_thread(parse_json, bytes(data))
 
 
 def _too_large(limit: int) -> WireError:

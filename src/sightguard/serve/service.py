@@ -108,14 +108,7 @@ class Service:
         Raises:
             WireError: it cannot be taken.
         """
-        asked = await asyncio.to_thread(chat.read, body, self.settings, self.names, id=record.id, fetch=self.fetch)
-        record.model, record.sample, record.received = self.engine.name, asked.sample, asked.received
-        if plain and asked.moderation is not None:
-            raise WireError(
-                400, "moderation: nothing is inspected on this route. Leave it out.", param="moderation",
-                code="unsupported_parameter",
-            )  # fmt: skip
-        await asyncio.to_thread(self._check, asked.sample, "messages")
+        asked = await asyncio.to_thread(self._read, record, body, plain)
         exchange = Exchange.of(record.id, asked, self.settings.deadline, plain=plain)
         try:
             self.queue.put(exchange.job)
@@ -129,6 +122,18 @@ class Service:
         record.plain = plain
         self.metrics.waiting(len(self.queue))
         return asked, exchange
+
+    def _read(self, record: Record, body: object, plain: bool) -> chat.Asked:
+        """Read and check a chat request: all that takes a while, in one go."""
+        asked = chat.read(body, self.settings, self.names, id=record.id, fetch=self.fetch)
+        record.model, record.sample, record.received = self.engine.name, asked.sample, asked.received
+        if plain and asked.moderation is not None:
+            raise WireError(
+                400, "moderation: nothing is inspected on this route. Leave it out.", param="moderation",
+                code="unsupported_parameter",
+            )  # fmt: skip
+        self._check(asked.sample, "messages")
+        return asked
 
     async def inspect(self, record: Record, body: object) -> tuple[moderations.Inputs, list[Inspection]]:
         """Read a moderation request and look at it.
