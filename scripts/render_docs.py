@@ -26,6 +26,7 @@ from scripts import (
     family_tables,
     fault_tables,
     map_tables,
+    serve_speed,
     serve_tables,
     sizing,
     suite_tables,
@@ -414,6 +415,7 @@ VIEWS: dict[str, Callable[[Results], list[str]]] = {
     "suite": bench_tables.suite,
     "adaptive": adaptive_tables.adaptive,
     "runner": bench_tables.runner,
+    "serve_speed": serve_speed.speed,
     "sizing": sizing.table,
 }
 

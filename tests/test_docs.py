@@ -77,6 +77,15 @@ OTHERS: dict[str, dict[str, Any]] = {
         "cost": {"none": {"seconds_per_token_ratio": 1.0}},
         "settings": {"a": {"n": 5, "defenses": {"none": {"attacked": {"n": 5, "asr": SHARE, "outcomes": {"broken": 1}}}}}},
     },
+    "serve_speed": {
+        "schema": 1, "machine": {"device": "x", "cores": 2, "threads": 1}, "batch": 4,
+        "shapes": {"pocket": {
+            "requests": 5, "tokens": 2, "rounds": 3, "lost": 0, "offline_tokens_per_second": 9.0,
+            "servers": {"guarded/1": {"tokens_per_second": 8.0, "mean_batch": 1.0, "p50": 0.1, "p95": 0.2, "p99": 0.3}},
+            "ratios": {f"guarded/1 against {other}": {"ratio": 0.9, "low": 0.8, "high": 1.0} for other in ("plain/1", "offline")},
+        }},
+        "start": {"seconds": 5.0, "low": 4.0, "high": 6.0}, "memory": {"requests": 20, "mib": [1.0, 2.0]},
+    },
     "adaptive": {
         "schema": 1, "suite": "s", "seed": 1, "n": 2, "steps": 3,
         "models": {"pocket": {

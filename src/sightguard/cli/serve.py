@@ -50,6 +50,12 @@ def serve(
         Path | None, typer.Option("--audit-log", help="JSONL, a line a request; without it there is none.")
     ] = None,
     log_content: Annotated[bool, typer.Option("--log-content", help="Write texts and answers into it too.")] = False,
+    refuse_uninspected: Annotated[
+        bool,
+        typer.Option(
+            "--refuse-uninspected", help="Answer nothing of which any part was not inspected; pictures always must be."
+        ),
+    ] = False,
     playground: Annotated[bool, typer.Option("--playground/--no-playground", help="A page to try it, at /.")] = True,
     playground_compare: Annotated[
         bool,
@@ -85,6 +91,7 @@ def serve(
         max_pixels=max_pixels,
         max_body=max_body,
         image_hosts=tuple(allow_image_urls or ()),
+        refuse_uninspected=refuse_uninspected,
         playground=playground or playground_compare,
         compare=playground_compare,
     )

@@ -26,6 +26,7 @@ class Settings:
         wait: seconds that a request waits for others to share its batch, at most.
         deadline: seconds until a request is given up.
         max_tokens: longest answer, where the request names none, and at most.
+        refuse_uninspected: answer nothing of which any part was not inspected, words without a picture too; pictures always have to be.
         playground: serve the page.
         compare: let the page ask the model without its guard, from loopback only; each is counted as a bypass.
     """
@@ -42,6 +43,7 @@ class Settings:
     wait: float = 0.01
     deadline: float = 120.0
     max_tokens: int = 512
+    refuse_uninspected: bool = False
     playground: bool = True
     compare: bool = False
 

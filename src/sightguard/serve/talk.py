@@ -17,7 +17,7 @@ from sightguard.serve.wire import in_chat
 from sightguard.serve.wire.answers import Chunks, Stamp, completion, refusal
 from sightguard.serve.wire.chat import Asked
 from sightguard.serve.wire.errors import WireError, trouble
-from sightguard.serve.wire.proof import block, header
+from sightguard.serve.wire.proof import block, header, uninspected
 from sightguard.serve.wire.refusals import WORDS, Reason
 
 log = logging.getLogger(__name__)
@@ -147,7 +147,8 @@ class Talk:
         self.record.proof = proof
         if self.record.plain:
             return
-        if proof.inspected.get("image", 0) < self.asked.received["image"]:
+        missing = uninspected(self.asked.received, proof)
+        if "image" in missing or (missing and self.service.settings.refuse_uninspected):
             self.refused = "not_inspected"
         wanted = self.asked.moderation
         if wanted is not None:
