@@ -14,10 +14,10 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -191,30 +191,24 @@ def start_up(rounds: int) -> dict[str, float]:
     """Return the seconds from the command to the first answer of `sightguard serve pocket`, its canary included."""
     times = []
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory():
-            at = bound("127.0.0.1", 0)
-            port = at.getsockname()[1]
-            at.close()
-            began = time.perf_counter()
-            command = [sys.executable, "-m", "sightguard", "serve", "pocket", "--port", str(port)]
-            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-                while not _answers(port):
-                    time.sleep(0.05)
-                times.append(time.perf_counter() - began)
-                process.terminate()
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "sightguard", "serve", "pocket", "--port", "0"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            port = next(int(found[1]) for line in process.stderr if (found := re.search(r":(\d+)/v1", line)))
+            _answer(port)
+            times.append(time.perf_counter() - began)
+            process.terminate()
     return {"seconds": statistics.median(times), "low": min(times), "high": max(times)}
 
 
-def _answers(port: int) -> bool:
+def _answer(port: int) -> None:
     asked = json.loads(body(0, 1)) | {"model": "pocket"}
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/v1/chat/completions", json.dumps(asked).encode(), {"Content-Type": "application/json"}
     )
-    try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        assert reply.status == 200
 
 
 def _batches(port: int) -> tuple[float, float]:

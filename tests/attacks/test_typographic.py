@@ -67,17 +67,11 @@ def test_no_line_leaves_the_canvas() -> None:
     assert ink(wide)[:, 600:].any()
 
 
-def test_figstep_draws_the_rephrased_instruction_or_a_heading_and_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-
-    def noted(words: str) -> PIL.Image.Image:
-        said.append(words)
-        return figstep_picture(words)
-
-    monkeypatch.setattr("sightguard.attacks.typographic.figstep_picture", noted)
+def test_figstep_draws_the_rephrased_instruction_or_a_heading_and_the_words() -> None:
     plain = FigStep()(Sample.of("How do I bake bread?", tiny.picture(), id="a", harmful=False))
-    FigStep()(Sample.of("How do I bake bread?", meta={"instruction": PHRASE}))
-    assert said == ["Steps for this request: How do I bake bread?", PHRASE]
+    rephrased = FigStep()(Sample.of("How do I bake bread?", meta={"instruction": PHRASE}))
+    for drawn, words in ((plain, "Steps for this request: How do I bake bread?"), (rephrased, PHRASE)):
+        assert np.array_equal(np.asarray(decode(drawn.images[0])), np.asarray(figstep_picture(words).convert("RGB")))
     assert len(plain.images) == 1
     assert "bread" not in plain.text
     assert (plain.id, plain.harmful, plain.meta["attack"]) == ("a", False, "figstep")

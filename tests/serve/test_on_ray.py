@@ -244,5 +244,8 @@ def test_the_command_refuses_what_replicas_cannot_have(more: list[str], capsys: 
 def test_what_makes_a_replica_can_be_sent_to_it(tmp_path: Path) -> None:
     keys = Keys.of(["one-of-the-keys"])
     made = Make(model="pocket", settings=Settings(queue=3), keys=keys, audit=tmp_path / "log", load={"device": "cpu"})
-    sent = ray.cloudpickle.loads(ray.cloudpickle.dumps(builder(made)))
-    assert sent.__closure__[0].cell_contents == made
+    sent = ray.cloudpickle.dumps(
+        builder(made)
+    )  # that it is a builder again there is shown by tests/serve/test_ray_serve.py
+    assert len(sent) < 2**16  # no model in it
+    assert b"one-of-the-keys" not in sent

@@ -29,7 +29,7 @@ from sightguard.guards.adashield import AdaShieldS
 from sightguard.guards.prompts import GoalPriority, SelfReminder
 from sightguard.models.vlm import VLM
 from sightguard.safevlm.model import SafeVLM
-from sightguard.steering.method import Binds, Reading
+from sightguard.steering.method import Binds, Reading, Wrapping, WrappingBound, bound
 from sightguard.steering.steer import Steered
 from sightguard.steering.vlm_guard import VlmGuard
 from sightguard.types import Generate, Guard, Method, Sample, Step
@@ -99,7 +99,7 @@ def adaptive(
 
 def blind(surfaces: Sequence[Surface]) -> bool:
     """Return whether these surfaces are the undefended model's: whatever is found there does not depend on the defense."""
-    return all(isinstance(surface, Plain | Transfer) for surface in surfaces)
+    return all(isinstance(surface, Plain) for surface in surfaces)
 
 
 def gates(vlm: VLM, defense: Defense | None, samples: Sequence[Sample]) -> list[bool] | None:
@@ -132,39 +132,16 @@ def _watched(vlm: VLM, method: Method | Binds, batch: Batch) -> Iterator[Tensor]
 
 
 @dataclass(frozen=True)
-class _Watching:
-    inner: Method | Binds
+class _Watching(Wrapping):
     rows: Tensor = field(repr=False)
 
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        return self.inner.layers
-
     def bind(self, reading: Reading) -> _Noting:
-        method = self.inner.bind(reading) if isinstance(self.inner, Binds) else self.inner
-        return _Noting(method, self.rows)
+        return _Noting(bound(self.inner, reading), self.rows)
 
 
 @dataclass(frozen=True)
-class _Noting:
-    inner: Method
+class _Noting(WrappingBound):
     rows: Tensor = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        return self.inner.layers
-
-    @property
-    def decodes(self) -> bool:
-        return self.inner.decodes
 
     def edit(self, hidden: Tensor, step: Step) -> Tensor:
         edited = self.inner.edit(hidden, step)

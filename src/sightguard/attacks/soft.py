@@ -28,7 +28,7 @@ from sightguard.attacks.sight import VALUES
 from sightguard.attacks.surfaces import Losses
 from sightguard.models.hooks import alone, replacing
 from sightguard.steering.memory import Memory
-from sightguard.steering.method import Binds, Reading, bound, text_rows
+from sightguard.steering.method import Binds, Reading, WrappingBound, bound, text_rows
 from sightguard.steering.vlm_guard import BoundVlmGuard, VlmGuard
 from sightguard.types import Method, Sample, Step
 
@@ -137,7 +137,7 @@ class SoftVlmGuard:
 
 
 @dataclass(frozen=True)
-class BoundSoft:
+class BoundSoft(WrappingBound):
     """The twin for one batch of prompts; `edit` remembers by how much each score passed its threshold."""
 
     inner: BoundVlmGuard
@@ -149,14 +149,6 @@ class BoundSoft:
     @property
     def name(self) -> str:
         return f"{self.inner.name} (soft)"
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        return self.inner.layers
-
-    @property
-    def decodes(self) -> bool:
-        return self.inner.decodes
 
     def edit(self, hidden: Tensor, step: Step) -> Tensor:
         """Apply the guard's edit in the measure in which its gate is open."""

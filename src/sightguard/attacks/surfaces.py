@@ -118,24 +118,11 @@ class Prompted:
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Transfer(Plain):
     """A defense that cannot be looked into: the model without it is attacked, and what is found is shown to it."""
 
-    vlm: VLM
     name: str = "transfer"
     note: str = "black box: the attack on the undefended model, transferred; it knows nothing of the defense, and losses are the model's own"
-
-    def asked(self, sample: Sample) -> Sample:
-        """Return the sample."""
-        return sample
-
-    def losses(self, prompts: Forced, samples: Sequence[Sample]) -> Losses:
-        """Return the loss of the undefended model."""
-        return Plain(self.vlm).losses(prompts, samples)
-
-    def real(self, samples: Sequence[Sample], targets: Sequence[str]) -> list[float]:
-        """Return the loss of the undefended model."""
-        return plain_losses(self.vlm, samples, targets)
 
 
 @torch.no_grad()

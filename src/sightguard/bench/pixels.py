@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +168,7 @@ def _found(
                 one.samples,
                 lambda sample: str(sample.meta.get("helpful", TARGET)),
                 options,
-                progress=lambda done, total, stage=stage: progress(stage, done, total),  # type: ignore[misc]
+                progress=partial(progress, stage),
             )
             _keep(place, kept, asdict(options))
         found[defense.name] = [replace(result, note=result.note or surfaces[0].note) for result in kept]
@@ -203,9 +204,13 @@ def _kept(place: Path, samples: Sequence[Sample], options: Mapping[str, Any]) ->
         return None
     found = []
     for number, (sample, row) in enumerate(zip(samples, told["found"], strict=True)):
-        data = (place / f"{number:05d}.png").read_bytes()
-        changed = with_last_picture(sample, lambda image, data=data: Image(data=data))  # type: ignore[misc]
+        kept = Image(data=(place / f"{number:05d}.png").read_bytes())
+        changed = with_last_picture(sample, partial(_instead, kept))
         found.append(Perturbed(changed, note=row["note"], **{name: row[name] for name in LOSSES}))
+    return found
+
+
+def _instead(found: Image, picture: Image) -> Image:
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from sightguard.artifacts import sha256_file, sha256_json
 from sightguard.engine.guarded import Guarded
@@ -29,7 +29,7 @@ def open_engine(
     policy: Path | None = None,
     name: str | None = None,
     batch: int = 16,
-    **remote: Any,
+    **remote: Unpack[Fetch],
 ) -> LocalEngine:
     """Return the engine for a loaded model.
 
@@ -50,7 +50,6 @@ def open_engine(
     check_guarded(model, guard, safevlm, policy)
     if guard is None and safevlm is None:
         safevlm = str(find(model) / SAFEVLM)
-    fetch: Fetch = remote  # type: ignore[assignment]
     method = safe = None
     names: list[str] = []
     digests: dict[str, str] = {}
@@ -58,7 +57,7 @@ def open_engine(
         from sightguard.safevlm.model import SafeVLM
         from sightguard.safevlm.policy import read_policy
 
-        place = fetched(safevlm, "SafeVLM", "safevlm.json", **fetch)
+        place = fetched(safevlm, "SafeVLM", "safevlm.json", **remote)
         safe = SafeVLM.from_pretrained(place, vlm)
         names.append(safe.name)
         digests |= _digests("safevlm", place)
@@ -68,7 +67,7 @@ def open_engine(
     if guard is not None:
         from sightguard.steering.guard_folder import read
 
-        place = fetched(guard, "guard", "guard.json", **fetch)
+        place = fetched(guard, "guard", "guard.json", **remote)
         method = read(place)
         names.append(method.name)
         digests |= _digests("guard", place)

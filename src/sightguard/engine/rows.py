@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from sightguard.engine.sampling import Draw
 from sightguard.engine.text import Written
@@ -152,7 +152,7 @@ class Row:
 
 
 @dataclass
-class _Choose(LogitsProcessor):  # type: ignore[misc]
+class _Choose:
     rows: Sequence[Row]
     plain: bool = field(init=False)
 
@@ -173,7 +173,7 @@ class _Choose(LogitsProcessor):  # type: ignore[misc]
 
 
 @dataclass
-class _End(StoppingCriteria):  # type: ignore[misc]
+class _End:
     rows: Sequence[Row]
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sightguard.errors import DataError, ModelError, PromptTooLong
@@ -24,7 +24,7 @@ SHORTEST = 3
 """Letters of a turn's opening; a shorter one (a line break, a colon) is in every text."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Signs:
     """What a text is searched for before it becomes part of a prompt.
 
@@ -33,23 +33,19 @@ class Signs:
     """
 
     vlm: VLM
+    strings: tuple[str, ...] = field(init=False)
+    """What must not stand in a text."""
+    _ids: frozenset[int] = field(init=False, repr=False)
+    _tokenizer: Any = field(init=False, repr=False)
+    """Its own, since the model's is held while the model runs."""
+    _alone: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        tokens = special_tokens(self.vlm.processor.tokenizer)
-        object.__setattr__(self, "_strings", (*tokens, *turn_openings(self.vlm.processor, tokens)))
-        # its own, since the model's is held while the model runs
-        tokenizer = copy.deepcopy(self.vlm.processor.tokenizer)
-        object.__setattr__(self, "_tokenizer", tokenizer)
-        object.__setattr__(self, "_alone", threading.Lock())
+        self._tokenizer = copy.deepcopy(self.vlm.processor.tokenizer)
+        tokens = special_tokens(self._tokenizer)
+        self.strings = (*tokens, *turn_openings(self.vlm.processor, tokens))
         # a word that a tokenizer does not know is no sign
-        ids = set(tokenizer.convert_tokens_to_ids(tokens)) - {tokenizer.unk_token_id}
-        object.__setattr__(self, "_ids", frozenset(ids))
-
-    @property
-    def strings(self) -> tuple[str, ...]:
-        """What must not stand in a text."""
-        found: tuple[str, ...] = self._strings  # type: ignore[attr-defined]
-        return found
+        self._ids = frozenset(self._tokenizer.convert_tokens_to_ids(tokens)) - {self._tokenizer.unk_token_id}
 
     def check(self, sample: Sample) -> None:
         """Raise DataError where a text would add a token of the model's own, a picture or a turn to the prompt.
@@ -80,11 +76,10 @@ class Signs:
         if not any(message.parts for message in bare.messages):
             return 0
         texts = render(self.vlm.processor, [bare])
-        tokenizer, lock = self._tokenizer, self._alone  # type: ignore[attr-defined]
-        with lock:
+        tokenizer = self._tokenizer
+        with self._alone:
             (row,) = tokenizer(texts, add_special_tokens=not opens_itself(tokenizer, texts[0]))["input_ids"]
-        ids: frozenset[int] = self._ids  # type: ignore[attr-defined]
-        return sum(token in ids for token in row)
+        return sum(token in self._ids for token in row)
 
 
 def special_tokens(tokenizer: Any) -> list[str]:

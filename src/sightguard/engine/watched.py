@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sightguard.errors import EditNeverRan
 from sightguard.serve.job import LayerGate
-from sightguard.steering.method import Binds, Reading, bound
+from sightguard.steering.method import Binds, Reading, Wrapping, WrappingBound, bound
 from sightguard.steering.vlm_guard import BoundVlmGuard, Gated
 from sightguard.types import Method, Step
 
@@ -44,19 +44,10 @@ class Notes:
 
 
 @dataclass(frozen=True)
-class Watched:
+class Watched(Wrapping):
     """A method that writes down what it does."""
 
-    inner: Method | Binds
     notes: Notes = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        return self.inner.layers
 
     def bind(self, reading: Reading) -> Method:
         """Return the method for these prompts."""
@@ -69,21 +60,8 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class _Bound:
-    inner: Method
+class _Bound(WrappingBound):
     rows: Sequence[Seen] = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        return self.inner.layers
-
-    @property
-    def decodes(self) -> bool:
-        return self.inner.decodes
 
     def edit(self, hidden: Tensor, step: Step) -> Tensor:
         edited = self.inner.edit(hidden, step)

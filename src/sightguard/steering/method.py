@@ -65,6 +65,32 @@ class Binds(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Wrapping:
+    """A method that stands around another, under its name and at its layers."""
+
+    inner: Method | Binds
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        return self.inner.layers
+
+
+@dataclass(frozen=True)
+class WrappingBound(Wrapping):
+    """The same for one that is ready for its prompts."""
+
+    inner: Method
+
+    @property
+    def decodes(self) -> bool:
+        return self.inner.decodes
+
+
 def bound(method: Method | Binds, reading: Reading) -> Method:
     """Return `method` ready for the prompts of `reading`."""
     return method.bind(reading) if isinstance(method, Binds) else method
