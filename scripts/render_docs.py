@@ -451,7 +451,8 @@ def _by_defence(results: Results, columns: Sequence[Column]) -> list[str]:
     rows = [[DEFENCES.get(name, name), *(cells.get(name, "–") for _, cells in columns)] for name in present]
     table = _markdown(["defence", *(title for title, _ in columns)], rows)
     note = (
-        f"Model `{results['model']}`, test split, judge `{results['judge']}`; % with 95 % Wilson intervals where given; "
+        f"Model `{results['model']}`, test split, seed {results['seed']}, judge `{results['judge']}`; % with 95 % Wilson intervals where "
+        "given; "
         '"broken": answers that are neither the harm nor a refusal.'
     )
     return [*table, "", note + " A test bench for methods, never evidence about large models."]

@@ -145,6 +145,7 @@ def results() -> dict[str, object]:
     return {
         "schema": 1,
         "model": "pocket",
+        "seed": 1,
         "judge": "refusal sentences",
         "settings": settings,
         "over_refusal": refusals,
