@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sightguard.errors import ArtifactError
 from sightguard.serve.keys import Keys
 from sightguard.serve.service import Service
 from sightguard.serve.settings import Settings
+
+if TYPE_CHECKING:
+    from sightguard.serve.log import AuditLog
 
 Show = Callable[[str, int, int], None]
 """Told a stage, what is done of it, and its size."""
@@ -44,14 +48,36 @@ class Make:
     content: bool = False
 
     def check(self) -> None:
-        """Find what is wrong before anything is loaded.
+        """Find what is wrong before the model is loaded, which may take minutes.
 
         Raises:
-            UsageError: no guard, or a policy for nobody.
+            UsageError: no guard, a policy for nobody, or a host that cannot be meant.
+            ArtifactError: no guard or SafeVLM where one is named.
+            DataError: no policy where one is named.
+            OutputError: a log that cannot be written.
         """
+        from sightguard.data.taxonomy import read_yaml
         from sightguard.engine.open import check_guarded
+        from sightguard.hub import fetched
+        from sightguard.serve.addresses import AllowList
 
         check_guarded(self.model, self.guard, self.safevlm, self.policy)
+        AllowList.of(self.settings.image_hosts)
+        for source, kind, holds in ((self.guard, "guard", "guard.json"), (self.safevlm, "SafeVLM", "safevlm.json")):
+            if source is not None:
+                place = fetched(source, kind, holds, revision=self.guard_revision)
+                if not (place / holds).is_file():
+                    raise ArtifactError(f"no {kind} at {str(place)!r}: expected a folder with {holds}. Check the path.")
+        if self.policy is not None:
+            read_yaml(self.policy)
+        if (log := self.log()) is not None:
+            log.check()
+
+    def log(self) -> AuditLog | None:
+        """Return the audit log, if one is kept."""
+        from sightguard.serve.log import AuditLog
+
+        return None if self.audit is None else AuditLog(self.audit, content=self.content)
 
     def __call__(self, show: Show = lambda stage, done, total: None) -> Service:
         """Return the service.
@@ -64,7 +90,6 @@ class Make:
         from sightguard.engine.open import open_engine
         from sightguard.engine.probes import probes_for
         from sightguard.models.vlm import VLM
-        from sightguard.serve.log import AuditLog
 
         self.check()
         show("load the model", 0, 1)
@@ -83,5 +108,4 @@ class Make:
         show("canary", 0, 1)
         found = canary(engine, probes_for(self.model))
         show("canary", 1, 1)
-        audit = None if self.audit is None else AuditLog(self.audit, content=self.content)
-        return Service(engine, self.settings, self.keys, audit, found.as_json())
+        return Service(engine, self.settings, self.keys, self.log(), found.as_json())
