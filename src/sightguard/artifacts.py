@@ -29,6 +29,10 @@ PICKLES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib
 Arrays = dict[str, NDArray[Any]]
 
 
+LOCK = ".lock"
+"""In a folder that one process at a time works in."""
+
+
 def sha256(data: bytes) -> str:
     """Return the hex digest of some bytes."""
     return hashlib.sha256(data).hexdigest()
@@ -162,6 +166,34 @@ def output_folder(path: Path | str, *, may_hold: Collection[str] = ()) -> Path:
             "nothing in it was changed."
         )
     return folder
+
+
+@contextmanager
+def alone_in(folder: Path, what: str) -> Iterator[Path]:
+    """Keep other processes out of a folder inside the `with`; where the process dies, the system lets them in.
+
+    Args:
+        folder: that exists.
+        what: works there, for the message: "audit".
+
+    Raises:
+        OutputError: another process is at work there.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(
+            f"another {what} is writing to {str(folder)!r}. Wait for it, or name another folder with --out."
+        ) from None
+    try:
+        yield folder
+    finally:
+        lock.release()
+        if [entry.name for entry in folder.iterdir()] == [LOCK]:  # nothing was done here
+            (folder / LOCK).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from sightguard.audit.folder import LOCK
+from sightguard.artifacts import LOCK
 from sightguard.audit.results import rows
 from sightguard.audit.rule import Rule
 from sightguard.audit.run import Scale, audit

@@ -278,3 +278,25 @@ def test_what_is_missing_is_told_all_at_once_with_how_to_get_it(
     assert f"{len(suite.settings)} settings of 'vlm-guard-paper' cannot be asked" in told
     for column in suite.settings:
         assert f"{column.name}: " in told
+
+
+def test_two_runs_in_one_folder_at_once_are_one_too_many(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "sightguard",
+        "bench",
+        "pocket",
+        "--limit",
+        "4",
+        "--no-measure",
+        "--defense",
+        "none",
+    ]
+    both = [subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate()[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1]
+    assert sum("another bench is writing to" in one for one in told) == 1
+    rows = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    assert len({(row["setting"], row["id"]) for row in rows}) == len(rows) == 20

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightguard.artifacts import output_folder, read_json, sha256_json, write_json
+from sightguard.artifacts import LOCK, alone_in, output_folder, read_json, sha256_json, write_json
 from sightguard.audit.index import DONE, FOLDER, Index, shard_path
 from sightguard.audit.look import ITEMS
 from sightguard.errors import OutputError
@@ -17,7 +17,6 @@ from sightguard.evaluate.folder import environment
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-LOCK = ".lock"
 SUMMARY = "summary.json"
 _MINE = (
     MANIFEST,
@@ -84,33 +83,21 @@ def opened(path: Path | str, config: Mapping[str, Any]) -> Iterator[AuditFolder]
         OutputError: it holds something else, an audit of another configuration (the message says what differs), or another process
             is at work in it.
     """
-    from filelock import FileLock, Timeout
-
-    folder = output_folder(path, may_hold=_MINE)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise OutputError(
-            f"another audit is writing to {str(folder)!r}. Wait for it, or name another folder with --out."
-        ) from None
-    fresh = False
-    try:
-        _check_same(folder, config)
-        fresh = not (folder / MANIFEST).is_file()
-        digest = sha256_json(config)
-        if fresh:
-            told = {"schema": SCHEMA, "config_sha256": digest, "config": dict(config), "environment": environment()}
-            write_json(folder / MANIFEST, told)
-        yield AuditFolder(folder, digest)
-    except BaseException:
-        if fresh and not (folder / DONE).is_file():  # nothing was looked at, so there is nothing to go on with
-            (folder / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(folder / FOLDER, ignore_errors=True)
-            (folder / LOCK).unlink(missing_ok=True)
-        raise
-    finally:
-        lock.release()
+    with alone_in(output_folder(path, may_hold=_MINE), "audit") as folder:
+        fresh = False
+        try:
+            _check_same(folder, config)
+            fresh = not (folder / MANIFEST).is_file()
+            digest = sha256_json(config)
+            if fresh:
+                told = {"schema": SCHEMA, "config_sha256": digest, "config": dict(config), "environment": environment()}
+                write_json(folder / MANIFEST, told)
+            yield AuditFolder(folder, digest)
+        except BaseException:
+            if fresh and not (folder / DONE).is_file():  # nothing was looked at, so there is nothing to go on with
+                (folder / MANIFEST).unlink(missing_ok=True)
+                shutil.rmtree(folder / FOLDER, ignore_errors=True)
+            raise
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

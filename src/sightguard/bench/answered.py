@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightguard.artifacts import read_json, write_json
+from sightguard.artifacts import LOCK, read_json, write_json
 from sightguard.bench.bill import FILE as ASKING
 from sightguard.bench.examples import PER_SETTING
 from sightguard.bench.judging import Judging, told
@@ -34,6 +34,7 @@ MAY_HOLD = (
     "attacks",
     "judge-cache",
     ASKING,
+    LOCK,
 )
 """What a run leaves; a second call goes on from there."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sightguard import __version__
-from sightguard.artifacts import output_folder
+from sightguard.artifacts import alone_in, output_folder
 from sightguard.attacks.catalog import attacks_of
 from sightguard.bench.answered import MAY_HOLD, Progress, answered
 from sightguard.bench.context import Context
@@ -59,18 +59,18 @@ def bench_remote(
     )
     context = Context(seed=options.seed)
     defenses = {name: _guarded(name, endpoint, context) for name in names}
-    folder = output_folder(out, may_hold=MAY_HOLD)
-    judging = judging_of(None, options, folder)
-    if not (folder / RESULTS).exists():
-        _check_reached(url, model)
-    about = {
-        "model": f"{model} at {url}",
-        "seed": options.seed,
-        "version": __version__,
-        "decoding": endpoint.decoding,
-        "concurrency": endpoint.concurrency,
-    }
-    return answered(asked, defenses, judging, folder, about, seen=(), options=options, progress=show)
+    with alone_in(output_folder(out, may_hold=MAY_HOLD), "bench") as folder:
+        judging = judging_of(None, options, folder)
+        if not (folder / RESULTS).exists():
+            _check_reached(url, model)
+        about = {
+            "model": f"{model} at {url}",
+            "seed": options.seed,
+            "version": __version__,
+            "decoding": endpoint.decoding,
+            "concurrency": endpoint.concurrency,
+        }
+        return answered(asked, defenses, judging, folder, about, seen=(), options=options, progress=show)
 
 
 def _check_attacks(suite: Suite) -> None:

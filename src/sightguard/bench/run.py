@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightguard import __version__
-from sightguard.artifacts import output_folder
+from sightguard.artifacts import alone_in, output_folder
 from sightguard.attacks.catalog import attacks_of
 from sightguard.bench.answered import MAY_HOLD, Progress, answered
 from sightguard.bench.context import Context
@@ -60,41 +60,41 @@ def bench(
         seed=given.seed,
         skip_missing=given.skip_missing,
     )
-    folder = output_folder(out, may_hold=MAY_HOLD)
-    judging = judging_of(own, given, folder)
-    show("load the model", 0, 1)
-    vlm = _loaded(model, own, given)
-    show("load the model", 1, 1)
-    context = Context(
-        model=model,
-        judge=own.judge if own else judging.judge,
-        folders=dict(given.guards or {}),
-        out=folder,
-        seed=given.seed,
-        progress=progress,
-    )
-    made = [defense(name, vlm, context) for name in names]
-    asked, answers, found = attacked(asked, vlm, made, context, folder, batch=given.batch, progress=show)
-    about = {
-        "model": model,
-        "seed": given.seed,
-        "version": __version__,
-        "fingerprint": asdict(vlm.fingerprint),
-        "max_new_tokens": vlm.max_new_tokens,
-        "defenses": {one.name: dict(one.about) for one in made},
-        "attacks": found,
-    }
-    return answered(
-        asked,
-        answers,
-        judging,
-        folder,
-        about,
-        seen=[s for one in made for s in one.seen],
-        options=given,
-        progress=show,
-        measures=measures(vlm, made, seed=given.seed, progress=show) if given.measure else None,
-    )
+    with alone_in(output_folder(out, may_hold=MAY_HOLD), "bench") as folder:
+        judging = judging_of(own, given, folder)
+        show("load the model", 0, 1)
+        vlm = _loaded(model, own, given)
+        show("load the model", 1, 1)
+        context = Context(
+            model=model,
+            judge=own.judge if own else judging.judge,
+            folders=dict(given.guards or {}),
+            out=folder,
+            seed=given.seed,
+            progress=progress,
+        )
+        made = [defense(name, vlm, context) for name in names]
+        asked, answers, found = attacked(asked, vlm, made, context, folder, batch=given.batch, progress=show)
+        about = {
+            "model": model,
+            "seed": given.seed,
+            "version": __version__,
+            "fingerprint": asdict(vlm.fingerprint),
+            "max_new_tokens": vlm.max_new_tokens,
+            "defenses": {one.name: dict(one.about) for one in made},
+            "attacks": found,
+        }
+        return answered(
+            asked,
+            answers,
+            judging,
+            folder,
+            about,
+            seen=[s for one in made for s in one.seen],
+            options=given,
+            progress=show,
+            measures=measures(vlm, made, seed=given.seed, progress=show) if given.measure else None,
+        )
 
 
 def _loaded(model: str, own: Own | None, options: Options) -> VLM:
