@@ -79,6 +79,11 @@ def until(true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def awake(folder: Path) -> set[str]:
+    """Return the processes that asked their canary, each of which leaves its number in the guard's folder."""
+    return {path.name for path in folder.iterdir() if path.name.isdigit()}
+
+
 def who(client: openai.OpenAI) -> str:
     answer = client.chat.completions.create(model="echo", messages=[{"role": "user", "content": "who"}])
     return (answer.choices[0].message.content or "").split()[1]
@@ -87,12 +92,13 @@ def who(client: openai.OpenAI) -> str:
 def test_two_replicas_answer_as_one_server_and_one_that_dies_comes_back(tmp_path: Path) -> None:
     keys, log, folder = tmp_path / "keys", tmp_path / "audit.jsonl", tmp_path / "guard"
     folder.mkdir()
+    (folder / "guard.json").write_text("{}")
     keys.write_text(KEY)
     keys.chmod(0o600)
     more = ["--guard", str(folder), "--replicas", "2", "--api-keys", str(keys), "--audit-log", str(log)]
     with started("tests.serve.ray_child", "echo", *more) as server:
         client = openai.OpenAI(base_url=server.address(), api_key=KEY, max_retries=0)
-        first = {path.name for path in folder.iterdir()}
+        first = awake(folder)
         assert len(first) == 2  # each asked its canary
 
         # whole: the proof in header and body, one id in header, body and log
@@ -128,7 +134,7 @@ def test_two_replicas_answer_as_one_server_and_one_that_dies_comes_back(tmp_path
         dead = who(client)
         os.kill(int(dead), signal.SIGKILL)
         answered = [who(client) for _ in range(20)]
-        assert set(answered) <= {path.name for path in folder.iterdir()} - {dead}
+        assert set(answered) <= awake(folder) - {dead}
         until(lambda: who(client) not in first)
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         ended = [line["id"] for line in lines if line["outcome"] != "streaming"]
@@ -139,6 +145,7 @@ def test_two_replicas_answer_as_one_server_and_one_that_dies_comes_back(tmp_path
 
 @pytest.mark.slow
 def test_a_canary_that_fails_ends_the_command_and_is_told(tmp_path: Path) -> None:
+    (tmp_path / "guard.json").write_text("{}")
     (tmp_path / "fails").touch()
     with started("tests.serve.ray_child", "echo", "--guard", str(tmp_path), "--replicas", "2") as server:
         _, said = server.process.communicate(timeout=120)
