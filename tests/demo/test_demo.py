@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
+from sightguard.artifacts import LOCK
 from sightguard.demo.run import demo
 from sightguard.errors import OutputError, UnknownName, UsageError
 from sightguard.evaluate.names import CONDITIONS, HARMFUL_SETTINGS, OVER_REFUSAL_SETTINGS
@@ -132,6 +134,12 @@ def test_both_guards_can_be_read_back(made: tuple[Path, dict[str, Any]]) -> None
 def test_a_folder_that_holds_a_run_is_refused(made: tuple[Path, dict[str, Any]]) -> None:
     with pytest.raises(OutputError, match="already holds a run"):
         demo("pocket", made[0], n=SMALL)
+
+
+def test_two_demos_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / LOCK), pytest.raises(OutputError, match="another demo is writing"):
+        demo("pocket", tmp_path / "out", n=SMALL)
 
 
 def test_an_unknown_model_is_named_with_what_was_meant(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
+from sightguard.artifacts import LOCK
 from sightguard.data.records import Record
 from sightguard.errors import DataError, OutputError, TrainingStopped, UsageError
 from sightguard.evaluate.judges import RefusalPhrases
@@ -203,6 +205,16 @@ def test_another_configuration_data_or_model_is_refused(run: tuple[Path, Any, An
         trained(run[0], data=data(made.records(36)))
     with pytest.raises(OutputError, match="holds a training with another model"):
         trained(run[0], vlm=tiny.vlm(seed=1))
+
+
+def test_two_trainings_do_not_write_to_one_folder(tmp_path: Path, run: tuple[Path, Any, Any, Any]) -> None:
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / LOCK), pytest.raises(OutputError, match="another training is writing"):
+        trained(tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.name != LOCK] == []
+    with pytest.warns(FutureWarning):
+        trained(tmp_path / "out")
+    assert weights(tmp_path / "out") == weights(run[0])
 
 
 def test_one_sided_data_and_missing_classes(tmp_path: Path) -> None:

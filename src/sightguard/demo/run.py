@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightguard import __version__
-from sightguard.artifacts import output_folder
+from sightguard.artifacts import LOCK, alone_in, output_folder
 from sightguard.demo.conditions import UNDEFINED, conditions
 from sightguard.demo.cost import cost
 from sightguard.demo.fit import Fitted, fit
@@ -43,7 +43,7 @@ N = 300
 BATCH = 64
 MAX_NEW_TOKENS = 24
 SCHEMA = 1
-UNFINISHED = ("run", "vlm_guard", "vlm_guard_caption", FIGURES, EXAMPLES, "report.html")
+UNFINISHED = ("run", "vlm_guard", "vlm_guard_caption", FIGURES, EXAMPLES, "report.html", LOCK)
 """What an interrupted demo may leave; a second call goes on from there."""
 Progress = Callable[[str, int, int], None]
 
@@ -59,20 +59,23 @@ def demo(model: str, out: Path, *, seed: int = 0, n: int = N, progress: Progress
         progress: called with (stage, done, total).
 
     Raises:
-        OutputError: `out` cannot be written or already holds a run.
+        OutputError: `out` cannot be written, already holds a run, or another demo is at work there.
         UnknownName: no such model.
     """
+    _check_world(model)
+    with alone_in(output_folder(out, may_hold=UNFINISHED), "demo") as folder:
+        return _demo(model, folder, seed, n, progress or _silent)
+
+
+def _demo(model: str, folder: Path, seed: int, n: int, show: Progress) -> dict[str, Any]:
     from sightguard.models.vlm import VLM
 
-    _check_world(model)
-    folder = output_folder(out, may_hold=UNFINISHED)
-    show = progress or _silent
     test = world.settings("test", n, seed)
     show("load the model", 0, 1)
     vlm = replace(VLM.load(model), batch=BATCH, max_new_tokens=MAX_NEW_TOKENS)
     show("load the model", 1, 1)
     began = time.perf_counter()
-    fitted = fit(vlm, seed=seed, progress=progress)
+    fitted = fit(vlm, seed=seed, progress=show)
     fit_seconds = time.perf_counter() - began
     about = {
         "model": model,

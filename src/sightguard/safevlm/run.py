@@ -12,6 +12,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sightguard import __version__
-from sightguard.artifacts import output_folder, read_json, sha256_json, write_json
+from sightguard.artifacts import LOCK, alone_in, output_folder, read_json, sha256_json, write_json
 from sightguard.data.records import Record, check_answers, check_classes
 from sightguard.data.taxonomy import Taxonomy
 from sightguard.errors import DataError, OutputError, UsageError
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
     from sightguard.types import Judge
 
-FILES = ("run.json", "log.jsonl", "checkpoint.safetensors", "stage1", "stage2", "metrics.json")
+FILES = ("run.json", "log.jsonl", "checkpoint.safetensors", "stage1", "stage2", "metrics.json", LOCK)
 STAGES = ("1", "2", "both")
 
 
@@ -83,7 +84,7 @@ def train(
 
     Raises:
         DataError: data that cannot teach the difference between safe and risky.
-        OutputError: `out` holds another run, or cannot be written.
+        OutputError: `out` holds another run, cannot be written, or another training is at work there.
         TrainingStopped: held-out benign requests were refused, or the loss was not finite.
     """
     if stage not in STAGES:
@@ -91,15 +92,16 @@ def train(
     _check(data, warn)
     accelerator = _accelerator(config, vlm)
     check_sharding(accelerator, stage, config)
-    folder = output_folder(out, may_hold=FILES)
-    _open(folder, vlm, data, config, max_false_refusal)
-    held_out = HeldOut(data.held_out, judge, config.benign_checked)
-    run = _Run(vlm, data, config, folder, held_out, accelerator, progress, half, max_false_refusal)
-    if stage in ("1", "both") and not run.has("stage1"):
-        run.first()
-    if stage in ("2", "both") and not run.has("stage2"):
-        run.second()
-    return run.figures()
+    found = output_folder(out, may_hold=FILES)
+    with alone_in(found, "training") if accelerator.is_main_process else nullcontext(found) as folder:
+        _open(folder, vlm, data, config, max_false_refusal)
+        held_out = HeldOut(data.held_out, judge, config.benign_checked)
+        run = _Run(vlm, data, config, folder, held_out, accelerator, progress, half, max_false_refusal)
+        if stage in ("1", "both") and not run.has("stage1"):
+            run.first()
+        if stage in ("2", "both") and not run.has("stage2"):
+            run.second()
+        return run.figures()
 
 
 @dataclass(frozen=True)
