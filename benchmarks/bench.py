@@ -23,7 +23,10 @@ from benchmarks.memory import peak_mib, resident_mib
 from benchmarks.timing import now, ratio
 from scripts.provenance import provenance
 from sightguard.artifacts import write_json
+from sightguard.attacks.adaptive import adaptive, surfaces_of
+from sightguard.attacks.pgd import TARGET, Pgd
 from sightguard.bench.answered import by_length
+from sightguard.bench.pixels import STEPS
 from sightguard.bench.report import write_report
 from sightguard.evaluate.judges import RefusalPhrases
 from sightguard.evaluate.run import evaluate_to
@@ -70,8 +73,18 @@ def speed(samples: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def memory(samples: int) -> tuple[float, float]:
-    """Return in MiB the peak memory of a run of so many samples with its report, in this process, and what the prompts alone hold of it."""
+def gradient(samples: int = 16) -> float:
+    """Return the seconds of a sample's pass forwards and backwards in an attack on the pixels that the undefended model sees."""
+    vlm = VLM.load("pocket")
+    asked = world.settings("validation", samples)["blank_image"]
+    options = Pgd(steps=STEPS, batch=samples)
+    began = now()
+    adaptive(surfaces_of(vlm, None), asked, TARGET, options)
+    return (now() - began) / (STEPS * len(asked))
+
+
+def memory(samples: int) -> tuple[float, float, float]:
+    """Return in MiB what a run of so many samples takes in this process: the prompts alone, the most while it asks, and the most with its report."""
     before = resident_mib()
     answer = "It is a lamp on a table, and the table stands beside a window. " * 8
     asked = [
@@ -90,15 +103,16 @@ def memory(samples: int) -> tuple[float, float]:
             batch=BATCH,
             about=about,
         )
+        asking = peak_mib()
         write_report(folder)
-    return peak_mib(), held
+    return held, asking, peak_mib()
 
 
 def alone(samples: int) -> dict[str, float]:
     """Measure in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.bench", "--peak", str(samples)]
-    peak, held = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-2:])
-    return {"peak": peak, "prompts": held}
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-3:]
+    return dict(zip(("prompts", "asking", "peak"), map(float, told), strict=True))
 
 
 def main() -> None:
@@ -118,6 +132,7 @@ def main() -> None:
         "machine": {"device": device, "threads": torch.get_num_threads()},
         "rounds": given.rounds,
         **speed(given.samples, given.rounds),
+        "gradient_seconds": gradient(),
         "memory_mib": {str(samples): alone(samples) for samples in given.memory},
     }
     print(results, flush=True)

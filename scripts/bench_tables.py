@@ -45,10 +45,10 @@ def _rate(rate: Results) -> str:
 def runner(results: Results) -> list[str]:
     """Return what the runner costs."""
     machine = results["machine"]
-    peaks = ", ".join(
-        f"{mib['peak']:,.0f} MiB at {int(n):,}, of which the prompts themselves {mib['prompts']:,.0f}"
+    peaks = [
+        f"{mib['asking']:,.0f}, {mib['peak']:,.0f} MiB at {int(n):,}, of which the prompts themselves {mib['prompts']:,.0f}"
         for n, mib in results["memory_mib"].items()
-    )
+    ]
     return [
         f"`python -m benchmarks.bench` on {machine['device']}, {machine['threads']} threads, model pocket, {results['samples']} prompts, "
         f"{results['rounds']} rounds.",
@@ -59,5 +59,6 @@ def runner(results: Results) -> list[str]:
         f"{results['runner_samples_per_second']:.0f}, {results['bare_samples_per_second']:.0f} |",
         f"| ratio | {results['ratio']:.2f} ({results['low']:.2f}–{results['high']:.2f}) |",
         f"| taking up a run that is done, share of its time | {results['resume_share']:.1%} |",
-        f"| peak memory of a run with its report, prompts | {peaks} |",
+        f"| most memory while it asks, and with its report | {'; '.join(peaks)} |",
+        f"| a gradient pass of one sample, in an attack on pixels | {results['gradient_seconds'] * 1000:.1f} ms |",
     ]

@@ -23,6 +23,7 @@ def figures() -> dict[str, Any]:
         "model": suite["model"],
         "machine": runner["machine"],
         "prompts_per_second": round(runner["runner_samples_per_second"], 1),
+        "gradient_seconds": round(runner["gradient_seconds"], 4),
         "seconds_ratio": {name: round(told["seconds_ratio"], 2) for name, told in suite["cost"].items()},
     }
 

@@ -102,7 +102,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "runner": {
         "schema": 1, "machine": {"device": "x", "threads": 1}, "samples": 5, "rounds": 2, "runner_samples_per_second": 1.0,
         "bare_samples_per_second": 1.0, "ratio": 1.0, "low": 1.0, "high": 1.0, "resume_share": 0.1,
-        "memory_mib": {"1000": {"peak": 5.0, "prompts": 1.0}},
+        "memory_mib": {"1000": {"asking": 4.0, "peak": 5.0, "prompts": 1.0}}, "gradient_seconds": 0.01,
     },
     "sizing": {
         "schema": 1, "models": {"x": {"parameters": 7, "cache_per_token": 8}}, "provenance": {"versions": {"transformers": "5"}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from sightguard.evaluate.asking.purse import Prices
 from sightguard.evaluate.rubric import Rubric
 from sightguard.evaluate.strongreject import StrongReject
 from sightguard.guards.ecso import Ecso
+from sightguard.report.bench_estimate import duration, estimate_lines, not_in_it
 from sightguard.testing import FakeGenerate
 from sightguard.types import Image, Response, Sample
 from tests import tiny
@@ -65,7 +67,9 @@ def test_calls_of_a_defense_are_those_that_it_makes(verdict: str, pictured: bool
     assert calls("ecso_always_caption", pictured=pictured) == (len(always.samples),) * 2
 
 
-def test_gradient_passes_are_those_that_attacks_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradient_passes_and_their_time_are_those_that_attacks_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     columns: list[dict[str, Any]] = [
         {"name": name, "kinds": ["harmful"], "own": "harm_in_picture", "attacks": [attack]}
         for name, attack in (("static", "pgd:16"), ("aimed", "pgd_adaptive:16"), ("early", "icet:0"))
@@ -75,20 +79,40 @@ def test_gradient_passes_are_those_that_attacks_take(tmp_path: Path, monkeypatch
     for module in (pixels, gradients):
         monkeypatch.setattr(module, "STEPS", 2)
     taken: list[int] = []
+    spent: list[float] = []
     look = pgd._Attack._look
 
     def counted(attack: Any, moved: Sequence[Any], *, slopes: bool) -> Any:
+        began = time.perf_counter()
+        found = look(attack, moved, slopes=slopes)
+        spent.append(time.perf_counter() - began)
         taken.append(len(moved) if slopes else 0)
-        return look(attack, moved, slopes=slopes)
+        return found
 
     monkeypatch.setattr(pgd._Attack, "_look", counted)
     given = Options(defenses=("self_reminder", "safevlm"), limit=3, batch=4)
-    told = dry_run("pocket", read_suite(str(path)), given)["gradient_passes"]
+    suite = read_suite(str(path))
+    told = dry_run("pocket", suite, given)["gradient_passes"]
     # samples x steps x surfaces: one of the plain model; one each of none and the reminder, one or two of SafeVLM
     assert told == {"static": {"at_least": 6, "at_most": 6}, "aimed": {"at_least": 18, "at_most": 24}}
     assert taken == []
-    bench("pocket", read_suite(str(path)), tmp_path / "out", given)
+    began = time.perf_counter()
+    bench("pocket", suite, tmp_path / "out", given)
+    wall = time.perf_counter() - began
     assert sum(taken) in (6 + 18, 6 + 24)
+    # a run like that one is said to take what it took
+    seconds = dry_run("pocket", suite, given, Known(like=tmp_path / "out"))["seconds"]["gradients"]
+    assert 24 * sum(spent) / sum(taken) - 0.05 <= seconds["at_least"] < seconds["at_most"] < 30 * wall / sum(taken)
+
+
+def test_the_time_of_gradients_is_unknown_where_no_attack_was_measured(tmp_path: Path) -> None:
+    pixels_suite, given = read_suite("pixels"), Options(defenses=("none",), limit=2)
+    for known in (Known(seconds=1.0), Known(like=timed(tmp_path / "run"))):
+        told = dry_run("pocket", pixels_suite, given, known)
+        assert told["seconds"]["gradients"] == {"at_least": None, "at_most": None}
+        assert dict(estimate_lines(told))["time of the gradients, about"] == "unknown"
+        assert any("The time of the gradients is not known" in line for line in not_in_it(told))
+    assert dry_run("pocket", QUICK, given, Known(seconds=1.0))["seconds"]["gradients"] is None
 
 
 def test_surfaces_are_as_many_as_attacks_find() -> None:
@@ -223,7 +247,11 @@ def test_an_attack_on_pixels_is_said_to_cost_gradients(capsys: pytest.CaptureFix
     told = capsys.readouterr()
     assert "gradient passes of attacks" in told.out
     assert f"{6 * 5 * pixels.STEPS:,}" in told.out  # six settings under attack, one surface
-    assert "Not in the time: loading, fitting, gradients, judges that ask a model." in told.err
+    passes = 6 * 5 * pixels.STEPS
+    assert f"time of the gradients, about{duration(passes * read_json(MEASURED)['gradient_seconds'])}" in "".join(
+        told.out.translate({ord(line): None for line in "│┃|"}).split("  ")
+    )
+    assert "Not in the time: loading, fitting, judges that ask a model." in told.err
 
 
 @pytest.mark.parametrize("option", [["--price", "1,2"], ["--seconds-per-answer", "1"], ["--like", "somewhere"]])

@@ -69,6 +69,7 @@ def dry_run(model: str, suite: Suite, options: Options, known: Known | None = No
     written = estimate.answers(asked, names, longest)
     judged = questions(options.judges, judging, samples, len(names), longest)
     count = judged.judges * len(samples) * len(names)
+    passes, speed = gradient_passes(asked, names), _speed(model, given)
     return {
         "model": model,
         "suite": suite.name,
@@ -78,10 +79,8 @@ def dry_run(model: str, suite: Suite, options: Options, known: Known | None = No
         "calls": {"at_least": written.low, "at_most": written.high},
         "tokens_read": written.read,
         "tokens_written_at_most": written.written,
-        "gradient_passes": {
-            name: {"at_least": low, "at_most": high} for name, (low, high) in gradient_passes(asked, names).items()
-        },
-        "seconds": estimate.time(asked, names, _speed(model, given)),
+        "gradient_passes": {name: {"at_least": low, "at_most": high} for name, (low, high) in passes.items()},
+        "seconds": {**estimate.time(asked, names, speed), "gradients": estimate.gradients(passes, speed)},
         "money": estimate.money(written.read, written.written, given.prices) if given.remote else 0.0,
         "judges": {
             "calls": count,

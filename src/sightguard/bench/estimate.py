@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,20 @@ def time(plan: Plan, defenses: Sequence[str], speed: Speed | None) -> dict[str, 
     low, high = (round(sum(seconds[i] for seconds in known), 1) if known else None for i in (0, 1))
     unknown = [name for name, seconds in found.items() if seconds is None]
     return {"at_least": low, "at_most": high, "source": speed.source, "unknown": unknown}
+
+
+def gradients(passes: Mapping[str, tuple[int, int]], speed: Speed | None) -> dict[str, float | None] | None:
+    """Return the seconds of the attacks' gradients, at least and at most; None in them: not known. None for no such attack.
+
+    Args:
+        passes: by setting, at least and at most (`sightguard.bench.gradients.gradient_passes`).
+        speed: None: nothing is known.
+    """
+    if not passes:
+        return None
+    each = None if speed is None else speed.gradient
+    low, high = (None if each is None else round(each * sum(one[i] for one in passes.values()), 1) for i in (0, 1))
+    return {"at_least": low, "at_most": high}
 
 
 def _sum(parts: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:

@@ -9,6 +9,7 @@ What was found is kept in the run's folder, so that a run that goes on does not 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -163,6 +164,7 @@ def _found(
         place = folder / (twin if alike else one.setting.name) / ("none" if alike else defense.name)
         kept = _kept(place, one.samples, asdict(options))
         if kept is None:
+            began = time.perf_counter()
             kept = adaptive(
                 surfaces,
                 one.samples,
@@ -170,7 +172,8 @@ def _found(
                 options,
                 progress=partial(progress, stage),
             )
-            _keep(place, kept, asdict(options))
+            passes = len(one.samples) * STEPS * len(surfaces)
+            _keep(place, kept, asdict(options), {"passes": passes, "seconds": time.perf_counter() - began})
         found[defense.name] = [replace(result, note=result.note or surfaces[0].note) for result in kept]
     return found
 
@@ -186,11 +189,22 @@ def _value(defense: Defense, context: Context) -> Any:
     return guard(context) if guard is not None else getattr(defense.generate, "__self__", defense.generate)
 
 
-def _keep(place: Path, results: Sequence[Perturbed], options: Mapping[str, Any]) -> None:
+def seconds_of_a_pass(folder: Path) -> float | None:
+    """Return how long a pass of one sample forwards and backwards took in the attacks of a run; None where it made none."""
+    made = [read_json(path, schema=1).get("gradients") for path in sorted((folder / FOLDER).rglob("found.json"))]
+    passes, seconds = (sum(one[name] for one in made if one) for name in ("passes", "seconds"))
+    return seconds / passes if passes else None
+
+
+def _keep(
+    place: Path, results: Sequence[Perturbed], options: Mapping[str, Any], gradients: Mapping[str, float]
+) -> None:
     for number, result in enumerate(results):
         write_bytes(place / f"{number:05d}.png", result.sample.images[-1].read())
     rows = [{"id": result.sample.id, "note": result.note, **_losses(result)} for result in results]
-    write_json(place / "found.json", {"schema": 1, "options": dict(options), "found": rows})
+    write_json(
+        place / "found.json", {"schema": 1, "options": dict(options), "gradients": dict(gradients), "found": rows}
+    )
 
 
 def _kept(place: Path, samples: Sequence[Sample], options: Mapping[str, Any]) -> list[Perturbed] | None:

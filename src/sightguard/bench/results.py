@@ -60,7 +60,6 @@ def results(
         overlap: duplicates between the prompts of the bench and those that anything was fitted on; None: not checked.
         agreement: how far the judges agree with each other and with people.
         asking: what asking the judges came to (`sightguard.bench.bill.Bill.told`); None: no model was asked.
-        asking: what asking the judges came to (`sightguard.bench.bill.Bill.told`); None: no model was asked.
         perplexity: of the answers to benign prompts, by defense, where the run took it.
         fluency: what it was taken over: `settings`, `prompts`, and `answers` with `n`, `empty` and `crashed` by defense.
         costs: `prefill_ratio` and `decode_ratio` by defense, where the run took them; `*_range`, `n_decode` and `note` beside them.

@@ -13,6 +13,7 @@ from typing import Any
 
 from sightguard.artifacts import read_json
 from sightguard.bench.calls import calls
+from sightguard.bench.pixels import seconds_of_a_pass
 from sightguard.bench.plan import Planned
 from sightguard.errors import DataError, UsageError
 from sightguard.evaluate.folder import MANIFEST, RunFolder
@@ -29,6 +30,8 @@ class Speed:
     source: str
     of: Callable[[str, Planned], Seconds | None]
     """A defense and a setting to the seconds of all its prompts, at least and at most; None: not known."""
+    gradient: float | None = None
+    """Seconds of a sample's pass forwards and backwards in an attack on pixels; None: not known."""
 
 
 def stated(seconds: float) -> Speed:
@@ -56,7 +59,11 @@ def shipped() -> Speed:
         return None if defense not in ratios else _exactly(len(one.samples) * each * ratios[defense])
 
     where = f"{machine['device']} with {machine['threads']} threads"
-    return Speed(f"measured on {told['model']}, {where} ({' and '.join(told['sources'])}): another machine differs", of)
+    return Speed(
+        f"measured on {told['model']}, {where} ({' and '.join(told['sources'])}): another machine differs",
+        of,
+        told["gradient_seconds"],
+    )
 
 
 def like(folder: Path, model: str) -> Speed:
@@ -94,7 +101,7 @@ def like(folder: Path, model: str) -> Speed:
         return None if mean is None else _exactly(len(one.samples) * mean)
 
     n = sum(int(count) for key, (_, count) in sums.items() if len(key) == 1)
-    return Speed(f"measured on {n:,} answers in {folder}", of)
+    return Speed(f"measured on {n:,} answers in {folder}", of, seconds_of_a_pass(folder))
 
 
 def earlier(out: Path | None, model: str) -> Speed | None:

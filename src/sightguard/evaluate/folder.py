@@ -120,7 +120,8 @@ class RunFolder:
     def _cut_torn_line(self) -> None:
         path = self.path / SAMPLES
         if path.exists():
-            whole = path.read_bytes().rfind(b"\n") + 1
+            with path.open("rb") as file:
+                whole = sum(len(line) for line in file if line.endswith(b"\n"))
             os.truncate(path, whole)
 
 

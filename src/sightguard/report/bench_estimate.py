@@ -28,7 +28,9 @@ def estimate_lines(told: Part) -> list[tuple[str, str]]:
     if passes:
         sums = {name: sum(one[name] for one in passes) for name in ("at_least", "at_most")}
         lines.append(("gradient passes of attacks", _range(sums)))
-    lines += [("time of the answers, about", _time(told["seconds"]))]
+    lines.append(("time of the answers, about", _time(told["seconds"])))
+    if gradients := told["seconds"]["gradients"]:
+        lines.append(("time of the gradients, about", _span(gradients)))
     if judges["seconds_at_least"] is not None and judges["calls"]:
         lines.append(("time of the judges, at least", duration(judges["seconds_at_least"])))
     lines.append(("money for the model, about", _money(told["money"], "--price")))
@@ -42,7 +44,9 @@ def not_in_it(told: Part) -> Iterator[str]:
         yield f"The time is not known: {HOW}."
     elif seconds["unknown"]:
         yield f"The time is without {', '.join(seconds['unknown'])}, of which nothing was measured: {HOW}."
-    left = ["loading", "fitting", *(["gradients"] if told["gradient_passes"] else []), "judges that ask a model"]
+    left = ["loading", "fitting", "judges that ask a model"]
+    if seconds["gradients"] and seconds["gradients"]["at_least"] is None:
+        yield "The time of the gradients is not known: a run of a few prompts under the same attacks measures it (--like)."
     if seconds["at_least"] is not None:
         yield f"Not in the time: {', '.join(left)}."
     if any(value for value in (told["money"], told["judges"]["money"])):
@@ -65,10 +69,14 @@ def duration(seconds: float) -> str:
 
 
 def _time(told: Part) -> str:
+    return _span(told) if told["at_least"] is None else f"{_span(told)} ({told['source']})"
+
+
+def _span(told: Part) -> str:
     if told["at_least"] is None:
         return "unknown"
     low, high = duration(told["at_least"]), duration(told["at_most"])
-    return f"{low if low == high else f'{low} to {high}'} ({told['source']})"
+    return low if low == high else f"{low} to {high}"
 
 
 def _money(sum: float | None, option: str) -> str:
