@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sys
-import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from sightguard.audit.sample import EDGES, Stratum, allocate, draw
 from sightguard.audit.verdicts import Verdict, read_audit, verdicts
 from sightguard.errors import ArtifactError, DataError, MissingExtra, UsageError
 from tests.audit.folders import RUN, TAXONOMY, TYPES, row, write_audit
+from tests.traced import traced
 
 
 def verdict(
@@ -138,21 +138,20 @@ def test_verdicts_come_from_every_file_in_order(tmp_path: Path) -> None:
     assert (read[2000].type, read[2000].level, read[0].type) == ("privacy", 2, "safe")
 
 
+def stream(n: int) -> Iterator[Verdict]:
+    chance = random.Random(0)
+    return (verdict(f"item-{i}", chance.random()) for i in range(n))
+
+
+def read_through(n: int) -> None:
+    draw(stream(n), 50, seed=0)
+    gallery(stream(n), 50)
+
+
 def test_memory_does_not_grow_with_the_data_set() -> None:
-    def stream(n: int) -> Iterator[Verdict]:
-        chance = random.Random(0)
-        return (verdict(f"item-{i}", chance.random()) for i in range(n))
-
-    def peak(n: int) -> int:
-        tracemalloc.start()
-        draw(stream(n), 50, seed=0)
-        gallery(stream(n), 50)
-        _, highest = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return highest
-
-    assert peak(20_000) < 1.2 * peak(2_000) + 20_000
-    assert peak(20_000) < 20_000 * sys.getsizeof("item-12345")
+    (_, many), (_, few) = traced(read_through, 20_000), traced(read_through, 2_000)
+    assert many < 1.2 * few + 20_000
+    assert many < 20_000 * sys.getsizeof("item-12345")
 
 
 def test_an_audit_s_configuration_and_rule_are_read(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 import copy
 import json
-import tracemalloc
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from sightguard.errors import DataError
 from sightguard.evaluate.bench_shape import OUTCOMES, check_bench
 from sightguard.evaluate.rows import Row, RowOutcome
 from tests.bench import made
+from tests.traced import traced
 
 HARM: RowOutcome = "harmful"
 NO: RowOutcome = "refused"
@@ -283,16 +282,13 @@ def test_a_run_is_read_from_its_folder_alone(tmp_path: Path, planted: dict[str, 
     assert results_of(folder)["overlap"] is None
 
 
-def test_many_rows_are_read_without_holding_their_texts() -> None:
-    def stream(n: int) -> Iterator[Row]:
-        for i in range(n):
-            row = made.row(("none", "d")[i % 2], "s", i // 2, "refused", harmful=True, text=f"{i} " * 2000)
-            yield row
+def of_long_rows(n: int) -> dict[str, Any]:
+    rows = (made.row(("none", "d")[i % 2], "s", i // 2, "refused", harmful=True, text=f"{i} " * 2000) for i in range(n))
+    return results(rows, FREE, ("none", "d"), model="tiny")
 
-    tracemalloc.start()
-    found = results(stream(10_000), FREE, ("none", "d"), model="tiny")
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+
+def test_many_rows_are_read_without_holding_their_texts() -> None:
+    found, peak = traced(of_long_rows, 10_000)
     assert found["settings"]["s"]["n"] == 5_000
     assert peak < 10e6, "the texts alone are over 90 MB"
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from sightguard.data.formats.reading import Missing
 from sightguard.errors import DataError, MissingExtra
 from sightguard.types import Image, Sample
 from tests.data.formats.layouts import COCO, GPT, HUMAN, LLAVA, POINTER, picture, write_json
+from tests.traced import traced
 
 
 def samples(found: Iterator[Sample | Missing]) -> tuple[list[Sample], list[Missing]]:
@@ -162,13 +162,13 @@ def large(folder: Path, kind: str, rows: int) -> Path:
     return write_json(folder / f"{rows}.json", {**COCO, "images": images, "annotations": told})
 
 
+def count(read: Callable[[Path], Iterator[Any]], place: Path) -> int:
+    return sum(isinstance(row, Sample) for row in read(place))
+
+
 @pytest.mark.parametrize("kind", ["llava", "coco"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, kind: str) -> None:
-    read: Any = iter_llava if kind == "llava" else iter_coco_captions
     place = large(tmp_path, kind, 6000)
-    tracemalloc.start()
-    found = sum(isinstance(row, Sample) for row in read(place))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    found, peak = traced(count, iter_llava if kind == "llava" else iter_coco_captions, place)
     assert found == 6000
     assert peak < place.stat().st_size / 3, peak  # a row is 2 kB; all of them together are the file
