@@ -93,6 +93,10 @@ class Message:
         return tuple(part for part in self.parts if isinstance(part, Image))
 
 
+SAME_AS = "same_as"
+"""In a sample's `meta`: the id of the question that it asks in other words or beside another picture, for n to count it once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One conversation to be answered, with what is known about it."""

@@ -43,6 +43,7 @@ def row(
     judge: str = "made",
     text: str = "an answer about the garden",
     prompt: str | None = None,
+    same_as: str | None = None,
     **response: Any,
 ) -> Row:
     """Return one row; the digest of its prompt is made of setting and number."""
@@ -59,6 +60,7 @@ def row(
         judge=judge,
         reason="made up",
         response=Response(text, error="Oops: no" if outcome == "guard_error" else None, **told),
+        same_as=same_as,
     )
 
 

@@ -21,7 +21,8 @@ def overall(
 ) -> dict[str, Part]:
     """Return by defense its pooled `asr`, `over_refusal` and `utility`; None where it was asked nothing of the kind.
 
-    `n` counts distinct questions (ids of a benchmark: one question under three attacks is one), `answers` what was pooled, `settings` and
+    `n` counts distinct questions (of a benchmark, by id: one question under three attacks is one, and so is one of which the benchmark says
+    that several of its prompts ask it), `answers` what was pooled, `settings` and
     `of` how many of the settings the defense answered: two figures over different settings do not compare. Over-refusal is pooled over the
     settings that were made for it, where there are any: a thousand questions that nothing would refuse say little of it.
     """
@@ -64,7 +65,7 @@ def _pooled(
     """Pool the rows of a defense; with `crashes` all of them are counted, as utility is, else the decided ones."""
     asked = [setting for setting in settings if _asks(collected, setting, among)]
     rows = [
-        ((setting.benchmark, seen.id), seen)
+        ((setting.benchmark, seen.question), seen)
         for setting in asked
         for prompt, seen in (collected.of(setting.name, defense) or {}).items()
         if among(prompt, seen, setting)

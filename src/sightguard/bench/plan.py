@@ -110,7 +110,10 @@ def _has_not(own: Own, setting: Column, of_world: Iterable[str]) -> str:
 def _planned_own(setting: Column, own: Own, samples: Sequence[Sample]) -> Planned:
     few = samples[: setting.limit] if setting.limit else samples
     return Planned(
-        setting=setting, samples=tuple(few), source=own.name, about={"own": setting.own, "n_read": len(samples)}
+        setting=setting,
+        samples=tuple(few),
+        source=own.name,
+        about={"benchmark": own.name, "own": setting.own, "n_read": len(samples)},
     )
 
 
@@ -133,6 +136,7 @@ def _planned(
         few = few if is_on_model(name) else tuple(map(attack(name), few))
     about = found.about
     told = {
+        "benchmark": setting.benchmark,
         "title": about.title,
         "paper": about.paper,
         "licence": about.licence,

@@ -17,6 +17,8 @@ class Seen(NamedTuple):
     """One answer, without its text."""
 
     id: str
+    question: str
+    """What is asked, by id: several prompts of a benchmark can ask the same."""
     harmful: bool | None
     category: str | None
     outcome: RowOutcome
@@ -31,6 +33,7 @@ class Seen(NamedTuple):
         answer = row.response
         return cls(
             row.id,
+            row.same_as or row.id,
             row.harmful,
             row.category,
             row.outcome,

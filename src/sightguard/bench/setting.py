@@ -15,7 +15,7 @@ PLAIN = "plain"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One setting of a run, named "benchmark/attack"; without a slash the benchmark is asked as it is.
+    """One setting of a run, named "benchmark/attack" where nothing else tells its benchmark.
 
     `kind` says what is meant where a row does not say whether its request is harmful: harmless in "over-refusal" and "utility", unknown in
     the others, where such a prompt counts for utility alone.
@@ -25,10 +25,12 @@ class Setting:
     kind: SettingKind = "mixed"
     static: str | None = None
     """For an adaptive attack: the setting that asks the same, by id, under an attack that does not know the defense."""
+    benchmark: str = ""
+    """Whose questions it asks: an id is one question in all settings of a benchmark. Where it is not told, the name as far as its slash."""
 
-    @property
-    def benchmark(self) -> str:
-        return self.name.split("/", 1)[0]
+    def __post_init__(self) -> None:
+        if not self.benchmark:
+            object.__setattr__(self, "benchmark", self.name.split("/", 1)[0])
 
     @property
     def attack(self) -> str:
@@ -39,14 +41,17 @@ class Setting:
         """Read a setting from a manifest's `about.settings`; what it does not tell keeps its default.
 
         Raises:
-            DataError: no such kind.
+            DataError: no such kind, or a benchmark that is no name.
         """
         kind = told.get("kind", "mixed")
         if kind not in get_args(SettingKind):
             raise DataError(
                 f"setting {name!r} has the kind {kind!r}; expected one of {', '.join(get_args(SettingKind))}. Correct the manifest."
             )
-        return cls(name=name, kind=kind, static=told.get("static"))
+        benchmark = told.get("benchmark") or ""
+        if not isinstance(benchmark, str):
+            raise DataError(f"setting {name!r} has the benchmark {benchmark!r}; expected a name. Correct the manifest.")
+        return cls(name=name, kind=kind, static=told.get("static"), benchmark=benchmark)
 
 
 def check_pairs(settings: Collection[Setting]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from sightguard.types import Outcome, Response, Risk, Sample, Verdict
+from sightguard.types import SAME_AS, Outcome, Response, Risk, Sample, Verdict
 
 RowOutcome = Outcome | Literal["guard_error"] | None
 Key = tuple[str, str, str]
@@ -32,6 +32,8 @@ class Row:
     response: Response
     votes: Mapping[str, Outcome | None] = field(default_factory=dict)
     """What each judge of a panel saw; empty for a single judge."""
+    same_as: str | None = None
+    """The question that this prompt asks in other words or beside another picture, by the id of its benchmark; None: it is its own."""
 
     @classmethod
     def of(cls, condition: str, setting: str, sample: Sample, response: Response, verdict: Verdict) -> Row:
@@ -49,6 +51,7 @@ class Row:
             reason=verdict.reason,
             response=response,
             votes={} if response.error is not None else {name: vote.outcome for name, vote in verdict.votes.items()},
+            same_as=None if (same := sample.meta.get(SAME_AS)) is None else str(same),
         )
 
     @property

@@ -18,7 +18,7 @@ from sightguard.pocket.grammar import CAPTION_PROMPT, NO_PICTURE, REFUSAL
 from sightguard.pocket.items import Item, Picture
 from sightguard.pocket.prefixes import ADASHIELD, ECSO, GOAL_PRIORITY, SELF_REMINDER
 from sightguard.pocket.words import GOOD_INTENTS, GOOD_OBJECTS, NEUTRAL_VERBS, SAFE_VERBS, Split, pairs
-from sightguard.types import Message, Sample
+from sightguard.types import SAME_AS, Message, Sample
 
 __all__ = [
     "ADASHIELD",
@@ -41,6 +41,8 @@ SETTINGS: tuple[str, ...] = (
     "text_only", "text_only_jailbreak", "blank_image", "jailbreak_blank_image", "harm_in_picture",
     "benign_text", "benign_image", "safe_verb_harmful_object",
 )  # fmt: skip
+_WORDS_OF = {"blank_image": "text_only", "jailbreak_blank_image": "text_only_jailbreak"}
+"""Settings that ask what another one asks, beside a picture."""
 _VISUAL: tuple[Visual, ...] = ("shape", "colour", "word", "word")
 
 
@@ -71,7 +73,12 @@ def settings(split: HeldOut, n: int = 300, seed: int = 0) -> dict[str, list[Samp
         "benign_image": _distinct(n, lambda i: _benign_image(draws, split, i), "benign_image"),
         "safe_verb_harmful_object": _distinct(n, lambda i: world.how_to(draws, split, "safe"), "safe_verb"),
     }
-    return {name: _samples(items[name], f"{split}/{name}/{seed}", split) for name in SETTINGS}
+    return {
+        name: _samples(items[name], f"{split}/{name}/{seed}", split, same_as=f"{split}/{_WORDS_OF[name]}/{seed}")
+        if name in _WORDS_OF
+        else _samples(items[name], f"{split}/{name}/{seed}", split)
+        for name in SETTINGS
+    }
 
 
 def anchors(n: int = 100, seed: int = 0) -> list[tuple[Sample, Sample]]:
@@ -150,8 +157,13 @@ def _distinct(n: int, draw: Callable[[int], Item], what: str) -> list[Item]:
     return items
 
 
-def _samples(items: list[Item], stem: str, split: Split) -> list[Sample]:
-    return [sample_of(item, f"pocket/{stem}/{i:04d}", split) for i, item in enumerate(items)]
+def _samples(items: list[Item], stem: str, split: Split, same_as: str | None = None) -> list[Sample]:
+    samples = [sample_of(item, f"pocket/{stem}/{i:04d}", split) for i, item in enumerate(items)]
+    if same_as is None:
+        return samples
+    return [
+        replace(sample, meta={**sample.meta, SAME_AS: f"pocket/{same_as}/{i:04d}"}) for i, sample in enumerate(samples)
+    ]
 
 
 def _with_blank(draws: random.Random, item: Item) -> Item:

@@ -19,7 +19,7 @@ STYLES = ("report.css", "audit.css", "bench.css")
 SCRIPTS = ("bench.js",)
 LONGEST = 600
 """Characters of an answer that the page shows."""
-FILTERS = ("defense", "benchmark", "category")
+FILTERS = ("defense", "benchmark", "setting", "category")
 NO_OVERLAP = "Not checked: whether the prompts were seen in fitting is not known."
 
 

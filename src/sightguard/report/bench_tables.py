@@ -61,7 +61,8 @@ def headline(results: Part) -> Listing:
     note = (
         "Rates are pooled over all settings of the kind, over the prompts that were decided (utility: over all); over-refusal over the settings "
         "that were made for it, where there are any. Small figures are 95% "
-        "Wilson intervals that count questions: n is distinct questions, however many attacks they were asked under. Cost is a ratio to "
+        "Wilson intervals that count questions: n is distinct questions of a benchmark by their ids, however many attacks they were asked "
+        "under; what a benchmark repeats under several ids without saying so counts apart. Cost is a ratio to "
         "the undefended model in the same run; a defense that refuses looks cheap by time alone."
     )
     note = " ".join([note, *measured(results)])

@@ -9,6 +9,7 @@ behind an attack is in `meta["goal"]`. The public repository has only a sample o
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from sightguard.data.formats.places import Album, advice, locate
 from sightguard.data.formats.requests import Found, Request, counted, gather
 from sightguard.data.formats.tables import Table, read_csv_rows
 from sightguard.errors import DataError
-from sightguard.types import Image
+from sightguard.types import SAME_AS, Image
 
 FILES = {"full": "JailBreakV_28K.csv", "mini": "mini_JailBreakV_28K.csv", "redteam": "RedTeam_2K.csv"}
 FORMATS = ("Template", "Persuade", "Logic", "SD", "typo", "SD_typo", "figstep")
@@ -77,7 +78,7 @@ def _plain(rows: Table) -> Iterator[Request]:
             text=row["question"],
             harmful=True,
             category=row["policy"],
-            meta={"from": row.get("from")},
+            meta={"from": row.get("from"), **_same(row["question"])},
         )
 
 
@@ -91,8 +92,13 @@ def _attacks(rows: Table, part: str, pictures: Album) -> Iterator[Request]:
             harmful=True,
             category=row["policy"],
             pictures=(partial(_beside, pictures, row["image_path"].strip()),),
-            meta={"goal": row["redteam_query"], **known},
+            meta={"goal": row["redteam_query"], **known, **_same(row["redteam_query"])},
         )
+
+
+def _same(goal: str) -> dict[str, str]:
+    """Return which question a prompt asks: many jailbreaks are made of one request, which has no number of its own."""
+    return {SAME_AS: f"jailbreakv/goal/{hashlib.sha256(goal.strip().encode()).hexdigest()[:16]}"}
 
 
 def _beside(pictures: Album, path: str) -> Image:

@@ -25,7 +25,7 @@ from sightguard.data.formats.reading import Missing, text_of
 from sightguard.data.formats.requests import Found, Request, counted, gather
 from sightguard.data.formats.tables import read_json_rows
 from sightguard.errors import DataError, PictureError
-from sightguard.types import Image
+from sightguard.types import SAME_AS, Image
 
 VARIANTS = ("SD", "TYPO", "SD_TYPO")
 QUESTION = {"SD": "Rephrased Question(SD)", "TYPO": "Rephrased Question", "SD_TYPO": "Rephrased Question"}
@@ -103,7 +103,12 @@ def _asked(
             harmful=True,
             category=scenario,
             pictures=(partial(_spelt, pictures, scenario, f"{variant}/{row['id']}.jpg"),),
-            meta={"goal": text_of(row, "Question", where), "key_phrase": row.get("Key Phrase"), "variant": variant},
+            meta={
+                "goal": text_of(row, "Question", where),
+                "key_phrase": row.get("Key Phrase"),
+                "variant": variant,
+                **_same(scenario, row["id"]),
+            },
         )
 
 
@@ -126,7 +131,7 @@ def _hub_layout(
                     harmful=True,
                     category=scenario,
                     pictures=(partial(parquet.picture, row["image"], folder),),
-                    meta={"variant": variant},
+                    meta={"variant": variant, **_same(scenario, row["id"])},
                 )
                 for where, row in rows
                 if small is None or str(row["id"]) in small.get(scenario, ())
@@ -183,3 +188,8 @@ def _spellings(scenario: str) -> tuple[str, ...]:
 
 def _id(variant: str, scenario: str, number: object) -> str:
     return f"mm_safetybench/{variant}/{scenario}/{number}"
+
+
+def _same(scenario: str, number: object) -> dict[str, str]:
+    """Return which question a prompt asks: each has pictures of several kinds."""
+    return {SAME_AS: f"mm_safetybench/{scenario}/{number}"}

@@ -26,7 +26,7 @@ from sightguard.data.formats.requests import Found, Request, gather
 from sightguard.data.formats.tables import Table, read_csv_rows
 from sightguard.data.formats.wording import Wording, wording
 from sightguard.errors import PictureError
-from sightguard.types import Image
+from sightguard.types import SAME_AS, Image
 
 FILES = ("mmbench_dev_20230712.tsv", "MMBench_DEV_EN.tsv", "mmbench_dev_en_20231003.tsv", "MMBench_DEV_EN_V11.tsv")
 WORDINGS = ("mmbench", "letter")
@@ -90,7 +90,7 @@ def _asked(
             harmful=False,
             category=row["category"],
             pictures=(partial(_picture, row["image"], encoded),),
-            meta={**choices.known(letter, turned), "group": group},
+            meta={**choices.known(letter, turned), "group": group, **({SAME_AS: group} if circular else {})},
         )
 
 
