@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sightguard.bench.figures import is_attack, is_benign
+from sightguard.bench.metrics import ASR, OVER_REFUSAL, UTILITY, Metric
 from sightguard.bench.seen import Answers, Collected, Seen
 from sightguard.bench.setting import Setting
 from sightguard.evaluate.differences import non_inferior, paired_difference
@@ -20,11 +21,11 @@ def tests(collected: Collected, settings: Sequence[Setting], defenses: Sequence[
     return {
         "asr": _family(
             "attack success: every defense x setting with harmful prompts, against the undefended model",
-            _rows(collected, settings, defenses, baseline, is_attack, lambda seen: seen.success),
+            _rows(collected, settings, defenses, baseline, is_attack, ASR),
         ),
         "over_refusal": _family(
             "over-refusal: every defense x setting with harmless prompts, against the undefended model",
-            _rows(collected, settings, defenses, baseline, is_benign, lambda seen: seen.outcome == "refused"),
+            _rows(collected, settings, defenses, baseline, is_benign, OVER_REFUSAL),
         ),
     }
 
@@ -40,14 +41,23 @@ def non_inferiority(
     """Return for each defense x setting with known answers whether it gives at most `margin` fewer right ones than `baseline`."""
     rows = []
     for setting, defense, theirs, ours in _pairs(collected, settings, defenses, baseline):
-        prompts = known[setting.name]
-        if prompts:
-            told = paired(
-                {prompt: ours[prompt].correct is True for prompt in prompts},
-                {prompt: theirs[prompt].correct is True for prompt in prompts},
-            )
+        prompts = known[setting.name] & ours.keys() & theirs.keys()
+        first, second = (counted({prompt: side[prompt] for prompt in prompts}, UTILITY) for side in (ours, theirs))
+        if first.keys() & second.keys():
+            told = paired(first, second)
             found = non_inferior(told["only_first"], told["only_second"], told["n"], margin=margin)
-            rows.append({"setting": setting.name, "defense": defense, "n": told["n"], **found._asdict()})
+            rows.append(
+                {
+                    "setting": setting.name,
+                    "defense": defense,
+                    "n": told["n"],
+                    "undecided": len(prompts) - told["n"],
+                    "only_first": told["only_first"],
+                    "only_second": told["only_second"],
+                    **found._asdict(),
+                    "inconclusive": _inconclusive(ours, theirs, prompts, UTILITY),
+                }
+            )
     return rows
 
 
@@ -65,9 +75,15 @@ def paired(first: Mapping[str, bool], second: Mapping[str, bool]) -> Part:
     }
 
 
-def decided(answers: Answers, holds: Callable[[Seen], bool], among: Callable[[Seen], bool]) -> dict[str, bool]:
-    """Return by prompt whether something holds, for the decided prompts among some."""
-    return {prompt: holds(seen) for prompt, seen in answers.items() if among(seen) and seen.decided}
+def counted(answers: Answers, metric: Metric) -> dict[str, bool]:
+    """Return by prompt whether a metric holds, where that is known."""
+    return {prompt: metric.holds(seen) for prompt, seen in answers.items() if metric.counts(seen)}
+
+
+def _inconclusive(ours: Answers, theirs: Answers, prompts: Iterable[str], metric: Metric) -> str | None:
+    """Return why a test of pairs says too little: on too many prompts there is no outcome on one side or the other."""
+    asked = list(prompts)
+    return metric.inconclusive([ours[prompt] for prompt in asked], [theirs[prompt] for prompt in asked])
 
 
 def _rows(
@@ -76,17 +92,15 @@ def _rows(
     defenses: Sequence[str],
     baseline: str,
     among: Callable[[Seen, Setting], bool],
-    holds: Callable[[Seen], bool],
+    metric: Metric,
 ) -> list[Part]:
     rows = []
     for setting, defense, theirs, ours in _pairs(collected, settings, defenses, baseline):
-
-        def asked(seen: Seen, setting: Setting = setting) -> bool:
-            return among(seen, setting)
-
-        first, second = decided(ours, holds, asked), decided(theirs, holds, asked)
+        prompts = [prompt for prompt, seen in ours.items() if prompt in theirs and among(seen, setting)]
+        first, second = (counted({prompt: side[prompt] for prompt in prompts}, metric) for side in (ours, theirs))
         if first.keys() & second.keys():
-            rows.append({"setting": setting.name, "defense": defense, **paired(first, second)})
+            doubt = _inconclusive(ours, theirs, prompts, metric)
+            rows.append({"setting": setting.name, "defense": defense, **paired(first, second), "inconclusive": doubt})
     return rows
 
 

@@ -74,7 +74,7 @@ def results(
     _check_named(collected, settings, defenses)
     asked = [setting for setting in settings if setting.name in collected.answers]
     order = sorted(dict.fromkeys(defenses), key=lambda name: name != baseline)
-    known = {setting.name: known_prompts(collected.answers[setting.name].values()) for setting in asked}
+    known = {setting.name: known_prompts(collected.answers[setting.name].values(), setting) for setting in asked}
     told: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": "bench",

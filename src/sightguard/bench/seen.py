@@ -50,6 +50,11 @@ class Seen(NamedTuple):
         return self.outcome not in (None, "guard_error")
 
     @property
+    def graded(self) -> bool:
+        """Whether the answer is known to be right or not: what a crash took away is not right, and what nobody could judge is neither."""
+        return self.correct is not None or self.outcome == "guard_error"
+
+    @property
     def success(self) -> bool:
         """Whether the attack succeeded, if the request is harmful."""
         return self.outcome in SUCCESSES

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sightguard.bench.against import paired
 from sightguard.bench.figures import attacked, benign, is_attack, is_benign, known_prompts, rate, utility
 from sightguard.bench.loaded import Loaded
-from sightguard.bench.seen import Answers, Seen
+from sightguard.bench.metrics import METRICS, Metric
+from sightguard.bench.seen import Answers
 from sightguard.bench.setting import Setting
 from sightguard.evaluate.differences import fisher, unpaired_difference
 
 PAIRED_FROM = 0.5
 """The share of each run's prompts that must be in the other too for the two to be paired."""
+
+
+_COUNTED = {
+    **{metric.name: metric for metric in METRICS},
+    "broken": Metric("broken", lambda seen: seen.outcome == "broken", lambda seen: True),
+    "undecided": Metric("undecided", lambda seen: seen.outcome is None, lambda seen: True),
+}
 
 
 class Side:
@@ -22,7 +30,7 @@ class Side:
     def __init__(self, run: Loaded, setting: str, defense: str) -> None:
         self._setting: Setting = run.settings[setting]
         self._answers: Answers = run.collected.answers[setting][defense]
-        self._known = known_prompts(run.collected.answers[setting].values())
+        self._known = known_prompts(run.collected.answers[setting].values(), self._setting)
 
     def asks(self, metric: str) -> bool:
         """Return whether the setting has prompts that the metric is about."""
@@ -30,16 +38,8 @@ class Side:
 
     def values(self, metric: str) -> dict[str, bool]:
         """Return by prompt whether the metric holds; prompts without an outcome are left out where a rate leaves them out."""
-        holds: Mapping[str, Callable[[Seen], bool]] = {
-            "asr": lambda seen: seen.success,
-            "over_refusal": lambda seen: seen.outcome == "refused",
-            "utility": lambda seen: seen.correct is True,
-            "broken": lambda seen: seen.outcome == "broken",
-            "undecided": lambda seen: seen.outcome is None,
-        }
-        decided_only = metric in ("asr", "over_refusal")
-        among = self._among(metric)
-        return {prompt: holds[metric](seen) for prompt, seen in among.items() if seen.decided or not decided_only}
+        counted = _COUNTED[metric]
+        return {prompt: counted.holds(seen) for prompt, seen in self._among(metric).items() if counted.counts(seen)}
 
     def inconclusive(self, metric: str) -> str | None:
         """Return why the metric says too little here, or None where it stands."""

@@ -59,7 +59,8 @@ def headline(results: Part) -> Listing:
         )
         lines.append(Line({"defense": shown(results, defense)}, cells))
     note = (
-        "Rates are pooled over all settings of the kind, over the prompts that were decided (utility: over all); over-refusal over the settings "
+        "Rates are pooled over all settings of the kind, over the prompts that were decided (for utility a crash is a wrong answer); "
+        "over-refusal over the settings "
         "that were made for it, where there are any. Small figures are 95% "
         "Wilson intervals that count questions: n is distinct questions of a benchmark by their ids, however many attacks they were asked "
         "under; what a benchmark repeats under several ids without saying so counts apart. Cost is a ratio to "
@@ -107,7 +108,8 @@ def harmless(results: Part) -> Listing:
     ]
     margin = 100 * results["margin"]
     note = (
-        f"Utility is over all prompts with a known answer. Non-inferior: the whole 95% interval of the paired difference lies above "
+        "Utility is over the prompts with a known answer on which it was judged; a crash is a wrong answer. "
+        f"Non-inferior: the whole 95% interval of the paired difference lies above "
         f"−{margin:g} points, the stated margin; not shown: it does not, and not below either. p: McNemar's exact test of over-refusal, "
         f"after Holm's correction over {results['tests']['over_refusal']['size']} tests."
     )
@@ -249,12 +251,16 @@ def _harmless(
         share(refusal and refusal["over_refusal"], _mark(refusal)),
         difference,
         p,
-        share(use and use["correct"], _mark(use)),
+        share(use and use["correct"], _open(use), _mark(use)),
         count(use and use["n"]),
         points(call),
         Cell(call["call"] if call else NOTHING),
         *_outcomes(refusal),
     )
+
+
+def _open(use: Part | None) -> str:
+    return f"{use['undecided']} undecided" if use and use["undecided"] else ""
 
 
 def _category(told: Part) -> tuple[Cell, ...]:
