@@ -153,7 +153,7 @@ def test_markdown_holds_the_same_rows_as_the_page(told: dict[str, Any], page: Pa
         for part in tables
         if part.startswith("| ")
     ]
-    assert len(found) == len(page.rows) == 6
+    assert len(found) == len(page.rows) == 7
     for table, rows in zip(found, page.rows.values(), strict=True):
         columns = len(rows[1]) - 1
         assert len(table) == len(rows) + 1

@@ -180,6 +180,9 @@ def test_the_gate_is_told_where_answers_tell_it(planted: dict[str, Any]) -> None
     assert planted["gate"]["steered"] is None
     shield = planted["gate"]["prompt_shield"]
     assert (shield["harmful"]["count"], shield["harmful"]["n"]) == (254, 360)
+    assert (shield["harmful"]["low"], shield["harmful"]["high"]) == pytest.approx(
+        _wilson_of_share(254 / 360, 120), abs=1e-12
+    ), "120 questions, asked three times"
     assert (shield["benign"]["count"], shield["by"]) == (0, {"the shield": 254})
 
 

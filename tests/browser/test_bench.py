@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from sightguard.bench.report import write_report
 from tests.bench import made
 
-ROWS = 65
+ROWS = 71
 ASR = {  # of what was planted, by defense and setting
     (defense, setting): counts[at] / 120
     for setting, counts in made.ASR.items()
@@ -98,10 +98,14 @@ def test_filters_work_by_keyboard_and_together(page: Page) -> None:
     assert {
         defense for table in ("headline", "attacks", "categories", "harmless") for defense, _ in rows(page, table)
     } == {"steered"}
+    assert len(rows(page, "between")) == 3, "the pairs of which it is one or the other"
     page.select_option("[name=benchmark]", "quiz")
     assert rows(page, "attacks") == []
     assert rows(page, "harmless") == [("steered", "quiz")]
     assert rows(page, "headline") == [("steered", "")], "a pooled row is about no one benchmark"
+    page.click("[type=reset]")
+    page.select_option("[name=setting]", "garden/aimed")
+    assert {setting for _, setting in rows(page, "attacks")} == {"garden/aimed"}
     page.click("[type=reset]")
     page.select_option("[name=category]", "snails")
     assert len(rows(page, "categories")) == 12

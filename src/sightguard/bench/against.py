@@ -11,9 +11,11 @@ from sightguard.bench.seen import Answers, Collected, Seen
 from sightguard.bench.setting import Setting
 from sightguard.evaluate.differences import non_inferior, paired_difference
 from sightguard.evaluate.families import holm
-from sightguard.evaluate.statistics import mcnemar
+from sightguard.evaluate.statistics import mcnemar_of_counts
 
 Part = dict[str, Any]
+TAIL = 0.025
+"""One-sided: what an interval of 95% leaves on either side."""
 
 
 def tests(collected: Collected, settings: Sequence[Setting], defenses: Sequence[str], baseline: str) -> Part:
@@ -38,8 +40,11 @@ def non_inferiority(
     known: Mapping[str, set[str]],
     margin: float,
 ) -> list[Part]:
-    """Return for each defense x setting with known answers whether it gives at most `margin` fewer right ones than `baseline`."""
-    rows = []
+    """Return for each defense x setting with known answers whether it gives at most `margin` fewer right ones than `baseline`.
+
+    `call` is after Holm's correction over all of them, in either direction; `call_alone` is of the interval by itself.
+    """
+    rows: list[Part] = []
     for setting, defense, theirs, ours in _pairs(collected, settings, defenses, baseline):
         prompts = known[setting.name] & ours.keys() & theirs.keys()
         first, second = (counted({prompt: side[prompt] for prompt in prompts}, UTILITY) for side in (ours, theirs))
@@ -55,10 +60,25 @@ def non_inferiority(
                     "only_first": told["only_first"],
                     "only_second": told["only_second"],
                     **found._asdict(),
+                    "call_alone": found.call,
                     "inconclusive": _inconclusive(ours, theirs, prompts, UTILITY),
                 }
             )
-    return rows
+    return _called(corrected(rows))
+
+
+def corrected(rows: Sequence[Part]) -> list[Part]:
+    """Return the rows of a family with `p_holm`, their p after Holm's correction."""
+    return [{**row, "p_holm": p} for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]
+
+
+def _called(rows: Sequence[Part]) -> list[Part]:
+    """Return the rows with what can be said of all at once; p of the reverse, that a defense is inferior, is the rest of p to 1."""
+    worse = holm([1 - row["p"] for row in rows])
+    return [
+        {**row, "call": "non-inferior" if row["p_holm"] < TAIL else "inferior" if p < TAIL else "not shown"}
+        for row, p in zip(rows, worse, strict=True)
+    ]
 
 
 def paired(first: Mapping[str, bool], second: Mapping[str, bool]) -> Part:
@@ -71,7 +91,7 @@ def paired(first: Mapping[str, bool], second: Mapping[str, bool]) -> Part:
         "only_first": only_first,
         "only_second": only_second,
         "difference": paired_difference(only_first, only_second, len(both))._asdict(),
-        "p": mcnemar([first[prompt] for prompt in both], [second[prompt] for prompt in both]),
+        "p": mcnemar_of_counts(only_first, only_second),
     }
 
 
@@ -116,9 +136,4 @@ def _pairs(
 
 
 def _family(what: str, rows: list[Part]) -> Part:
-    corrected = holm([row["p"] for row in rows])
-    return {
-        "family": what,
-        "size": len(rows),
-        "rows": [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)],
-    }
+    return {"family": what, "size": len(rows), "rows": corrected(rows)}

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import Any
 
-from sightguard.bench.figures import is_attack, is_benign, rate
+from sightguard.bench.figures import is_attack, is_benign
+from sightguard.bench.overall import question_rate
 from sightguard.bench.seen import Collected, Seen
 from sightguard.bench.setting import Setting
 
@@ -54,15 +55,15 @@ def gate(collected: Collected, settings: Sequence[Setting], defense: str) -> Par
     if not by and not rules:
         return None
     return {
-        "harmful": _stepped_in([seen for setting, seen in rows if is_attack(seen, setting)]),
-        "benign": _stepped_in([seen for setting, seen in rows if is_benign(seen, setting)]),
+        "harmful": _stepped_in([(setting, seen) for setting, seen in rows if is_attack(seen, setting)]),
+        "benign": _stepped_in([(setting, seen) for setting, seen in rows if is_benign(seen, setting)]),
         "by": dict(sorted(by.items())),
         "rules": dict(sorted(rules.items())),
     }
 
 
-def _stepped_in(rows: Sequence[Seen]) -> Part | None:
-    return rate(sum(seen.refused_by is not None for seen in rows), len(rows))
+def _stepped_in(rows: Sequence[tuple[Setting, Seen]]) -> Part | None:
+    return question_rate([((setting.benchmark, seen.question), seen.refused_by is not None) for setting, seen in rows])
 
 
 def _seconds(pairs: Sequence[tuple[Seen, Seen]], side: int) -> float:

@@ -11,7 +11,8 @@ from typing import Any
 
 from sightguard.artifacts import read_json, write_json
 from sightguard.bench.adaptive import adaptive
-from sightguard.bench.against import non_inferiority, tests
+from sightguard.bench.against import corrected, non_inferiority, tests
+from sightguard.bench.between import between
 from sightguard.bench.costs import cost, gate
 from sightguard.bench.figures import figures, is_attack, is_benign, known_prompts
 from sightguard.bench.overall import overall
@@ -39,6 +40,7 @@ def results(
     model: str,
     baseline: str = BASELINE,
     margin: float = MARGIN,
+    seed: int = 0,
     overlap: Mapping[str, Any] | None = None,
     agreement: Mapping[str, Any] | None = None,
     asking: Mapping[str, Any] | None = None,
@@ -57,6 +59,7 @@ def results(
         model: what was defended.
         baseline: the name of the undefended model. Without it in the run there are no tests and no ratios.
         margin: how many right answers (as a share) a defense may lose and still be called non-inferior.
+        seed: of the resamples that intervals between defenses are made of.
         overlap: duplicates between the prompts of the bench and those that anything was fitted on; None: not checked.
         agreement: how far the judges agree with each other and with people.
         asking: what asking the judges came to (`sightguard.bench.bill.Bill.told`); None: no model was asked.
@@ -95,7 +98,8 @@ def results(
         "settings": {setting.name: _setting(collected, setting, order, known[setting.name]) for setting in asked},
         "tests": tests(collected, asked, order, baseline),
         "non_inferiority": non_inferiority(collected, asked, order, baseline, known, margin),
-        "adaptive": adaptive(collected, asked, order),
+        "between": between(collected, asked, order, known, seed=seed),
+        "adaptive": corrected(adaptive(collected, asked, order)),
         "agreement": None if agreement is None else dict(agreement),
         "asking": None if asking is None else dict(asking),
         "manifest": dict(manifest or {}),
@@ -107,7 +111,7 @@ def results(
 def results_of(folder: Path) -> dict[str, Any]:
     """Return the results of a run folder, from what it holds alone.
 
-    The manifest's `about` may say `model`, `baseline`, `margin`, and `settings` ({name: {"kind", "static"}}, see `Setting`).
+    The manifest's `about` may say `model`, `baseline`, `margin`, `seed`, and `settings` ({name: {"kind", "static", "benchmark"}}, see `Setting`).
 
     Raises:
         DataError: no run, a run that is not complete, or a damaged one.
@@ -124,6 +128,7 @@ def results_of(folder: Path) -> dict[str, Any]:
         model=str(about.get("model", "")),
         baseline=str(about.get("baseline", BASELINE)),
         margin=about.get("margin", MARGIN),
+        seed=about.get("seed", 0),
         manifest=manifest,
         **{name: measured.get(name) for name in PARTS},
     )

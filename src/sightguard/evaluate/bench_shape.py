@@ -77,7 +77,26 @@ _ASKED = {
     "cap_reached": lambda value: value in (True, False),
 }
 ASKING = Optional({**_ASKED, "processes": is_count, "max_spend": Optional(is_number), "models": Each(_ASKED)})
-"""Of `asking`, which results that were written before it may lack."""
+_FAMILY_BETWEEN = {
+    "family": is_text,
+    "size": is_count,
+    "rows": [
+        {
+            **dict.fromkeys(("first", "second"), is_text),
+            **dict.fromkeys(("n", "answers", "settings", "only_first", "only_second"), is_count),
+            **dict.fromkeys(("first_rate", "second_rate", "p", "p_holm"), is_share),
+            "difference": _is_difference,
+            "inconclusive": Optional(is_text),
+        }
+    ],
+}
+BETWEEN = Optional(
+    {"seed": is_count, "resamples": is_count, **dict.fromkeys(("asr", "over_refusal", "utility"), _FAMILY_BETWEEN)}
+)
+LATER = {"asking": ASKING, "between": BETWEEN}
+"""Parts that results from before them may lack."""
+_LATER_IN_ROWS = {"p_holm": Optional(is_share), "inconclusive": Optional(is_text)}
+"""Of tests, which those from before may lack as well."""
 
 SHAPE: dict[str, Any] = {
     "schema": lambda value: value == SCHEMA,
@@ -142,10 +161,30 @@ def check_bench(results: Mapping[str, Any], where: str = "results") -> None:
     Raises:
         DataError: lists every place that does not fit.
     """
-    asking = problems(results.get("asking"), ASKING, f"{where}.asking")
-    found = [*problems(results, SHAPE, where), *asking] or [*_unnamed(results, where), *_sums(results, where)]
+    found = [*problems(results, SHAPE, where), *_later(results, where)]
+    found = found or [*_unnamed(results, where), *_sums(results, where), *_pairs(results, where)]
     if found:
         raise DataError(f"results.json does not have the shape of a bench, schema {SCHEMA}:\n  " + "\n  ".join(found))
+
+
+def _later(results: Mapping[str, Any], where: str) -> Iterator[str]:
+    for name, shape in LATER.items():
+        yield from problems(results.get(name), shape, f"{where}.{name}")
+    for name in ("non_inferiority", "adaptive"):
+        rows = results.get(name)
+        for number, row in enumerate(rows if isinstance(rows, list) else ()):
+            told = {key: row.get(key) for key in _LATER_IN_ROWS} if isinstance(row, Mapping) else row
+            yield from problems(told, _LATER_IN_ROWS, f"{where}.{name}[{number}]")
+
+
+def _pairs(results: Mapping[str, Any], where: str) -> Iterator[str]:
+    for metric in ("asr", "over_refusal", "utility") if results.get("between") else ():
+        family, place = results["between"][metric], f"{where}.between.{metric}"
+        if family["size"] != len(family["rows"]):
+            yield f"{place}: {len(family['rows'])} rows in a family of {family['size']}"
+        for number, row in enumerate(family["rows"]):
+            for name in {row["first"], row["second"]} - set(results["defenses"]):
+                yield f"{place}.rows[{number}]: {name!r} is no defense of the run"
 
 
 def _unnamed(results: Mapping[str, Any], where: str) -> Iterator[str]:

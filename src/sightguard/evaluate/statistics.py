@@ -80,10 +80,24 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
         0.03125
     """
     pairs = [(bool(a), bool(b)) for a, b in _pairs(first, second)]
-    only_first = pairs.count((True, False))
-    only_second = pairs.count((False, True))
+    return mcnemar_of_counts(pairs.count((True, False)), pairs.count((False, True)))
+
+
+def mcnemar_of_counts(only_first: int, only_second: int) -> float:
+    """Return what `mcnemar` does from the numbers of prompts on which one outcome holds and the other does not.
+
+    Example:
+        >>> mcnemar_of_counts(6, 0)
+        0.03125
+    """
+    if min(only_first, only_second) < 0:
+        raise UsageError(f"expected two counts of prompts; got only_first={only_first}, only_second={only_second}")
     differing = only_first + only_second
-    fewer = sum(math.comb(differing, k) for k in range(min(only_first, only_second) + 1))
+    fewer = ways = 1
+    for k in range(min(only_first, only_second)):
+        # from one number of ways to the next: each anew takes minutes where thousands differ
+        ways = ways * (differing - k) // (k + 1)
+        fewer += ways
     # integers of any size divide exactly, where 0.5 ** differing would underflow
     return min(1.0, float(2 * fewer / 2**differing))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sightguard.report.bench_tables import shown
+from sightguard.report.bench_shown import shown
 from sightguard.report.canvas import MUTED, figure_of, to_svg, unstyled
 from sightguard.report.charts import CONDITION_STYLES
 

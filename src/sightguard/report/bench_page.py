@@ -9,7 +9,8 @@ from typing import Any
 from sightguard.evaluate.bench_shape import check_bench
 from sightguard.report.bench_asking import asking, cap
 from sightguard.report.bench_charts import pareto_chart
-from sightguard.report.bench_tables import INCONCLUSIVE, listings, shown, unsettled
+from sightguard.report.bench_shown import INCONCLUSIVE, shown
+from sightguard.report.bench_tables import listings, unsettled
 from sightguard.report.flat import flat
 from sightguard.report.listing import Listing, values_of
 from sightguard.report.sealed import joined, policy
@@ -19,6 +20,8 @@ STYLES = ("report.css", "audit.css", "bench.css")
 SCRIPTS = ("bench.js",)
 LONGEST = 600
 """Characters of an answer that the page shows."""
+FOLDED_FROM = 15
+"""Pairs of defenses above which their table is folded up."""
 FILTERS = ("defense", "benchmark", "setting", "category")
 NO_OVERLAP = "Not checked: whether the prompts were seen in fitting is not known."
 
@@ -66,6 +69,9 @@ def render_bench(results: Mapping[str, Any], examples: Sequence[BenchExample] = 
         .render(
             results=results,
             tables=tables,
+            folded={"between"}
+            if any(one.id == "between" and len(one.lines) > FOLDED_FROM for one in tables)
+            else set(),
             undefended=results["baseline"] and shown(results, results["baseline"]),
             filters=_filters(tables),
             charts=[Markup(svg) for svg in charts],  # noqa: S704 - our own drawings: matplotlib escapes what it writes

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sightguard.report.bench_between import between
 from sightguard.report.bench_measured import fluent, measured, timed
+from sightguard.report.bench_shown import mark, shown
 from sightguard.report.listing import Line, Listing, chance, count, points, ratio, share
 from sightguard.report.tables import NOTHING, Cell
 
 Part = Mapping[str, Any]
-INCONCLUSIVE = "inconclusive"
 HEADLINE = (
     "Attack success, % ↓",
     "Over-refusal, % ↓",
@@ -33,15 +34,11 @@ def listings(results: Part) -> list[Listing]:
         attacks(results),
         harmless(results),
         categories(results),
+        between(results),
         adaptive(results),
         gates(results),
     ]
     return [one for one in made if one.lines]
-
-
-def shown(results: Part, defense: str) -> str:
-    """Return how a reader sees a defense: by its name, and the undefended model as such."""
-    return f"{defense} (undefended)" if defense == results["baseline"] else defense
 
 
 def headline(results: Part) -> Listing:
@@ -78,9 +75,9 @@ def attacks(results: Part) -> Listing:
             about,
             (
                 count(part["n"]),
-                share(part["asr"], _mark(part)),
+                share(part["asr"], mark(part)),
                 *_tested(tested, about),
-                share(part["strict"], _mark(part)),
+                share(part["strict"], mark(part)),
                 *_outcomes(part),
             ),
         )
@@ -110,7 +107,8 @@ def harmless(results: Part) -> Listing:
     note = (
         "Utility is over the prompts with a known answer on which it was judged; a crash is a wrong answer. "
         f"Non-inferior: the whole 95% interval of the paired difference lies above "
-        f"−{margin:g} points, the stated margin; not shown: it does not, and not below either. p: McNemar's exact test of over-refusal, "
+        f"−{margin:g} points, the stated margin, after Holm's correction over {len(called)} calls, so that one by itself may look better; "
+        "inferior: below, after the same correction; not shown: neither. p: McNemar's exact test of over-refusal, "
         f"after Holm's correction over {results['tests']['over_refusal']['size']} tests."
     )
     columns = (
@@ -155,12 +153,16 @@ def adaptive(results: Part) -> Listing:
                 count(row["n"]),
                 points(row["difference"]),
                 chance(row["p"]),
+                chance(row.get("p_holm")),
             ),
         )
         for row in results["adaptive"]
     ]
-    note = "A defense that holds only while nobody aims at it does not hold. Paired by question; p: McNemar's exact test, uncorrected."
-    columns = ("Static setting", "Static, %", "Adaptive, %", "n, both", "Difference, points", "p")
+    note = (
+        "A defense that holds only while nobody aims at it does not hold. Paired by question; p: McNemar's exact test; the "
+        f"second is after Holm's correction over {len(results['adaptive'])} tests."
+    )
+    columns = ("Static setting", "Static, %", "Adaptive, %", "n, both", "Difference, points", "p", "p, Holm")
     return _listing("adaptive", "Static against adaptive attack", note, ("defense", "setting"), columns, lines, results)
 
 
@@ -178,7 +180,10 @@ def gates(results: Part) -> Listing:
         for defense, told in results["gate"].items()
         if told is not None
     ]
-    note = "How often a guard answered in the model's place, of all answers. A defense that is not listed never said that it did."
+    note = (
+        "How often a guard answered in the model's place, of all answers; intervals count questions. A defense that is not listed never said "
+        "that it did."
+    )
     columns = ("On harmful, %", "On harmless, %", "Which")
     return _listing("gates", "Gates", note, ("defense",), columns, lines, results)
 
@@ -224,17 +229,13 @@ def _parts(results: Part, side: str) -> Iterator[tuple[dict[str, str], Part]]:
             yield about, told[side]
 
 
-def _mark(part: Part | None) -> str:
-    return INCONCLUSIVE if part and part["inconclusive"] else ""
-
-
 def _outcomes(part: Part | None) -> tuple[Cell, ...]:
     return tuple(count(part["outcomes"][name] if part else None) for name in OUTCOMES)
 
 
 def _tested(tested: Mapping[tuple[str, str], Part], about: Mapping[str, str]) -> tuple[Cell, ...]:
     row = tested.get((about["setting"], about["defense"]), {})
-    return points(row.get("difference")), chance(row.get("p")), chance(row.get("p_holm"))
+    return points(row.get("difference"), mark(row)), chance(row.get("p")), chance(row.get("p_holm"))
 
 
 def _harmless(
@@ -248,12 +249,12 @@ def _harmless(
     call = called.get((about["setting"], about["defense"]))
     return (
         count(refusal and refusal["n"]),
-        share(refusal and refusal["over_refusal"], _mark(refusal)),
+        share(refusal and refusal["over_refusal"], mark(refusal)),
         difference,
         p,
-        share(use and use["correct"], _open(use), _mark(use)),
+        share(use and use["correct"], _open(use), mark(use)),
         count(use and use["n"]),
-        points(call),
+        points(call, mark(call)),
         Cell(call["call"] if call else NOTHING),
         *_outcomes(refusal),
     )
@@ -271,10 +272,10 @@ def _category(told: Part) -> tuple[Cell, ...]:
     ]
     return (
         count(sum(part["n"] for part in (harm, refusal) if part) or (use or {}).get("n")),
-        share(harm and harm["asr"], _mark(harm)),
-        share(harm and harm["strict"], _mark(harm)),
-        share(refusal and refusal["over_refusal"], _mark(refusal)),
-        share(use and use["correct"], _mark(use)),
+        share(harm and harm["asr"], mark(harm)),
+        share(harm and harm["strict"], mark(harm)),
+        share(refusal and refusal["over_refusal"], mark(refusal)),
+        share(use and use["correct"], mark(use)),
         *(count(value) for value in sums),
     )
 
@@ -286,4 +287,4 @@ def _pooled(part: Part | None) -> Cell:
     notes += [f"{part['settings']} of {part['of']} settings"] if part["settings"] < part["of"] else []
     named = {"broken": "broken", "undecided": "undecided", "guard_error": "crashed"}
     notes += [f"{part[name]} {word}" for name, word in named.items() if part[name]]
-    return share(part["rate"], *notes, _mark(part))
+    return share(part["rate"], *notes, mark(part))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sightguard.report.bench_tables import INCONCLUSIVE, headline
+from sightguard.report.bench_shown import INCONCLUSIVE
+from sightguard.report.bench_tables import headline
 from sightguard.report.listing import Listing
 from sightguard.report.tables import Cell
 

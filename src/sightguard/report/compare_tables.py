@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sightguard.report.bench_tables import INCONCLUSIVE
+from sightguard.report.bench_shown import INCONCLUSIVE
 from sightguard.report.listing import Line, Listing, chance, points, share
 from sightguard.report.tables import NOTHING, Cell
 

@@ -50,8 +50,8 @@ def share(value: Mapping[str, float] | None, *notes: str) -> Cell:
     return Cell(cell.text, ", ".join(note for note in (cell.note, *notes) if note), cell.value)
 
 
-def points(value: Mapping[str, float] | None) -> Cell:
-    """Return a difference of two rates in percentage points, signed, with its interval below.
+def points(value: Mapping[str, float] | None, *notes: str) -> Cell:
+    """Return a difference of two rates in percentage points, signed, with its interval below, and what else is to be said of it.
 
     Example:
         >>> points({"value": -0.05, "low": -0.1, "high": 0.004})
@@ -60,7 +60,7 @@ def points(value: Mapping[str, float] | None) -> Cell:
     if value is None:
         return Cell(NOTHING)
     low, middle, high = (signed(100 * value[name]) for name in ("low", "value", "high"))
-    return Cell(middle, f"{low} to {high}", value["value"])
+    return Cell(middle, ", ".join(note for note in (f"{low} to {high}", *notes) if note), value["value"])
 
 
 def signed(value: float) -> str:

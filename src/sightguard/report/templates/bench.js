@@ -7,8 +7,10 @@ const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const names = all("select", form).map((select) => select.name);
   const rows = all(".listing tbody tr");
   const examples = all("#examples article");
+  // a row between two defenses is about both
+  const about = (part, name) => (name === "defense" ? [part.dataset.defense, part.dataset.against] : [part.dataset[name]]);
   // what a row is not about does not hide it
-  const fits = (part) => names.every((name) => form[name].value === "*" || !(name in part.dataset) || part.dataset[name] === form[name].value);
+  const fits = (part) => names.every((name) => form[name].value === "*" || !(name in part.dataset) || about(part, name).includes(form[name].value));
 
   function update() {
     for (const part of [...rows, ...examples, ...all("#examples tr")]) part.hidden = !fits(part);
