@@ -106,12 +106,16 @@ def test_tests_are_paired_and_corrected_over_the_stated_family(planted: dict[str
 
 
 def test_utility_is_called_by_the_stated_margin(planted: dict[str, Any]) -> None:
-    calls = {row["defense"]: row["call"] for row in planted["non_inferiority"]}
+    calls = {row["defense"]: row["call_alone"] for row in planted["non_inferiority"]}
     assert calls == {"prompt_shield": "inferior", "steered": "non-inferior", "crashing": "not shown"}
+    corrected = {row["defense"]: row["call"] for row in planted["non_inferiority"]}
+    assert corrected == {"prompt_shield": "inferior", "steered": "not shown", "crashing": "not shown"}, "one of three"
+    wider = {row["defense"]: row["call"] for row in told(made.planted(), margin=0.05)["non_inferiority"]}
+    assert wider["steered"] == "non-inferior"
     assert {row["margin"] for row in planted["non_inferiority"]} == {0.03} == {planted["margin"]}
     assert {row["n"] for row in planted["non_inferiority"]} == {200}
     strict = told(made.planted(), margin=0.005)
-    assert {row["defense"]: row["call"] for row in strict["non_inferiority"]}["steered"] == "not shown"
+    assert {row["defense"]: row["call_alone"] for row in strict["non_inferiority"]}["steered"] == "not shown"
 
 
 def test_adaptive_attacks_stand_beside_the_static_ones_paired_by_question(planted: dict[str, Any]) -> None:
