@@ -164,6 +164,9 @@ class Response:
     """What a safety head saw in the request; None where there is no head, or no picture."""
     rule: str | None = None
     """The rule of a policy that decided how to answer."""
+    gate: bool | None = None
+    """Whether the defense acted on this request: a method changed the state of its last token, a policy put a hint into it, a guard that asks
+    the model itself found harm. None where nothing decides: no defense, or one that treats all requests alike."""
     error: str | None = None
     """Set when a guard or the model crashed: the outcome is then `guard_error`, never a refusal."""
 

@@ -60,6 +60,7 @@ def test_the_four_steps_are_those_of_the_paper() -> None:
     assert bad.methods == ("ecso", "ecso/answer", "ecso/ask:yes", "ecso/caption", "ecso/text_only")
     assert good.methods == ("ecso", "ecso/answer", "ecso/ask:no")
     assert text.methods == ("ecso", "ecso/answer")
+    assert (bad.gate, good.gate, text.gate) == (True, False, False)
 
 
 def test_tokens_and_seconds_are_those_of_all_steps() -> None:

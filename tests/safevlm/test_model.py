@@ -76,10 +76,11 @@ def test_the_response_records_verdict_and_rule() -> None:
     for sample, answer in zip(tiny.samples(), safe(tiny.samples()), strict=True):
         assert answer.methods == ("safevlm",)
         if not sample.images:
-            assert (answer.risk, answer.rule) == (None, "no picture")
+            assert (answer.risk, answer.rule, answer.gate) == (None, "no picture", False)
             continue
         assert answer.risk is not None
         assert answer.rule == safe.policy.decide(answer.risk).name
+        assert answer.gate is bool(safe.policy.decide(answer.risk).hint)
         assert sum(answer.risk.p_types.values()) == pytest.approx(1)
 
 

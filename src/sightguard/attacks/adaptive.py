@@ -12,13 +12,9 @@ where a defense decides by words (a hint, a caption), the attacker bets on a dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
 
 from sightguard.attacks.headed import Headed
 from sightguard.attacks.perturbed import Perturbed
@@ -29,13 +25,11 @@ from sightguard.guards.adashield import AdaShieldS
 from sightguard.guards.prompts import GoalPriority, SelfReminder
 from sightguard.models.vlm import VLM
 from sightguard.safevlm.model import SafeVLM
-from sightguard.steering.method import Binds, Reading, Wrapping, WrappingBound, bound
+from sightguard.steering.acted import Acted, Acting
+from sightguard.steering.method import Binds
 from sightguard.steering.steer import Steered
 from sightguard.steering.vlm_guard import VlmGuard
-from sightguard.types import Generate, Guard, Method, Sample, Step
-
-if TYPE_CHECKING:
-    from sightguard.models.encode import Batch
+from sightguard.types import Generate, Guard, Method, Sample
 
 Defense = VLM | Steered | SafeVLM | Method | Binds | Guard | Generate
 ON_PROMPTS = (SelfReminder, GoalPriority, AdaShieldS)
@@ -112,38 +106,10 @@ def gates(vlm: VLM, defense: Defense | None, samples: Sequence[Sample]) -> list[
     method = defense.method if isinstance(defense, Steered) else defense
     if not isinstance(method, Binds | Method):
         return None
-    acted = [False] * len(samples)
+    acted = Acted()
     for places in vlm.batches(samples, vlm.batch):
         batch = vlm.encode([samples[i] for i in places])
-        with _watched(vlm, method, batch) as rows, torch.no_grad():
+        # a memory of its own: what was read of one perturbed picture is not the reference of another
+        with Steered(vlm, Acting(method, acted)).around(batch), torch.no_grad():
             vlm.anatomy.base(**batch.inputs, use_cache=False)
-        for place, row in zip(places, rows.tolist(), strict=True):
-            acted[place] = row
-    return acted
-
-
-@contextmanager
-def _watched(vlm: VLM, method: Method | Binds, batch: Batch) -> Iterator[Tensor]:
-    """Put a method in place as `steer` does, and note the rows that it changes."""
-    rows = torch.zeros(len(batch.samples), dtype=torch.bool)
-    # a memory of its own: what was read of one perturbed picture is not the reference of another
-    with Steered(vlm, _Watching(method, rows)).around(batch):
-        yield rows
-
-
-@dataclass(frozen=True)
-class _Watching(Wrapping):
-    rows: Tensor = field(repr=False)
-
-    def bind(self, reading: Reading) -> _Noting:
-        return _Noting(bound(self.inner, reading), self.rows)
-
-
-@dataclass(frozen=True)
-class _Noting(WrappingBound):
-    rows: Tensor = field(repr=False)
-
-    def edit(self, hidden: Tensor, step: Step) -> Tensor:
-        edited = self.inner.edit(hidden, step)
-        self.rows.logical_or_((edited != hidden).flatten(1).any(1).cpu())
-        return edited
+    return [acted.on(sample) is True for sample in samples]

@@ -155,6 +155,7 @@ class _Asked:
             methods=(*last.methods, name, *(f"{name}/{step}" for step in steps)),
             risk=spent[0].risk,  # the later steps may not hold the picture that it was seen in
             rule=spent[0].rule,
+            gate="caption" in steps or spent[0].gate is True,
         )
         return replace(told, text="", thought="", error=self.errors[i]) if i in self.errors else told
 

@@ -56,6 +56,8 @@ class Looked:
     risk: Risk | None
     """None where there is no picture, or where nobody looks."""
     rule: str | None
+    hinted: bool | None = None
+    """Whether the policy put a hint into the prompt; None where nobody looks."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class SafeVLM:
         seen = self.risks(samples, batch=batch)
         rules = [NO_PICTURE if risk is None else self.policy.decide(risk) for risk in seen]
         return [
-            Looked(self.policy.hinted(sample, rule), risk, rule.name)
+            Looked(self.policy.hinted(sample, rule), risk, rule.name, bool(rule.hint))
             for sample, risk, rule in zip(samples, seen, rules, strict=True)
         ]
 
@@ -228,7 +230,9 @@ class SafeVLM:
         answers += self.vlm.generate([asked[i] for i in plain], around=bare, **options) if plain else []
         by_place = dict(zip([*rest, *plain], answers, strict=True))
         return [
-            replace(by_place[i], risk=one.risk, rule=one.rule, methods=(*by_place[i].methods, self.name))
+            replace(
+                by_place[i], risk=one.risk, rule=one.rule, gate=one.hinted, methods=(*by_place[i].methods, self.name)
+            )
             for i, one in enumerate(looked)
         ]
 

@@ -19,6 +19,7 @@ from sightguard.models.fingerprint import fingerprint
 from sightguard.models.hooks import Prompt, Trace, alone, editing, recording
 from sightguard.models.states import last_states
 from sightguard.models.vlm import VLM
+from sightguard.steering.acted import Acted, Acting
 from sightguard.steering.memory import Memory
 from sightguard.steering.method import Binds, Reading, bound, rows_without_images, text_rows
 from sightguard.types import Method, Response, Sample
@@ -43,8 +44,13 @@ class Steered:
     def generate(self, samples: Sequence[Sample], **options: Any) -> list[Response]:
         """Answer `samples`; options as for `VLM.generate`."""
         name = self.method.name + (" (made for another model)" if self.other_model else "")
-        responses = self.vlm.generate(samples, around=self.around, **options)
-        return [replace(response, methods=(*response.methods, name)) for response in responses]
+        acted = Acted()
+        noting = replace(self, method=Acting(self.method, acted))
+        responses = self.vlm.generate(samples, around=noting.around, **options)
+        return [
+            replace(response, methods=(*response.methods, name), gate=acted.on(sample))
+            for sample, response in zip(samples, responses, strict=True)
+        ]
 
     @torch.no_grad()
     def states(self, samples: Sequence[Sample], layers: Sequence[int], *, batch: int = 32) -> Tensor:
