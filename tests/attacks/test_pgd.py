@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sightguard.attacks.forcing import Forced
-from sightguard.attacks.perturbed import Perturbed, beats_noise, falls_short
+from sightguard.attacks.perturbed import Perturbed, beats_noise, falls_short, succeeds_beyond_noise
 from sightguard.attacks.pgd import OnPixels, Pgd
 from sightguard.attacks.sight import pixels_of
 from sightguard.attacks.surfaces import Losses, Plain, plain_losses
@@ -177,6 +177,22 @@ def test_an_attack_that_does_not_beat_noise_is_reported_as_failed() -> None:
     assert not beats_noise([good] * 8, [(False, True)] * 8).beats
     with pytest.raises(UsageError):
         beats_noise([])
+
+
+@pytest.mark.parametrize(
+    ("n", "noisy", "alpha"), [(5, 0, 0.05), (6, 0, 0.05), (12, 6, 0.05), (12, 7, 0.05), (4, 0, 0.2)]
+)
+def test_where_noise_leaves_too_few_samples_no_attack_is_shown_to_be_one(n: int, noisy: int, alpha: float) -> None:
+    # the best attack that there can be: it succeeds wherever noise does, and everywhere else
+    best = succeeds_beyond_noise([(True, i < noisy) for i in range(n)], alpha=alpha)
+    assert best.beats is (2 * 0.5 ** (n - noisy) <= alpha)
+    assert ("no attack can be shown to be better" in best.failed) is not best.beats
+    # where there are enough, an attack that fails has itself to blame
+    assert (
+        "no attack can" in succeeds_beyond_noise([(False, i < noisy) for i in range(n)], alpha=alpha).failed
+    ) is not best.beats
+    with pytest.raises(UsageError):
+        succeeds_beyond_noise([])
 
 
 def test_an_adaptive_attack_below_the_static_one_is_reported_as_failed() -> None:

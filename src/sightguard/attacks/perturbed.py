@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sightguard.errors import UsageError
 from sightguard.evaluate.statistics import mcnemar
@@ -67,10 +68,42 @@ def beats_noise(
         raise UsageError(
             f"expected at least one result, and as many successes; got {len(results)} and {success and len(success)}"
         )
-    if success is None:
-        better = [(r.loss_after_png < r.loss_noise, r.loss_noise < r.loss_after_png) for r in results]
-    else:
-        better = [(bool(attack), bool(noise)) for attack, noise in success]
+    if success is not None:
+        return succeeds_beyond_noise(success, alpha=alpha)
+    return _compared([(r.loss_after_png < r.loss_noise, r.loss_noise < r.loss_after_png) for r in results], alpha=alpha)
+
+
+def succeeds_beyond_noise(success: Sequence[tuple[bool, bool]], *, alpha: float = ALPHA) -> Beats:
+    """Return whether an attack succeeds more often than noise of the same size: McNemar's exact test, two-sided.
+
+    Where noise leaves too few samples for any attack to be better beyond chance, the attack is not shown to be one, and `failed` says so.
+
+    Args:
+        success: for each sample, whether the attack and whether noise succeeded; at least one.
+        alpha: largest p at which the attack counts as better.
+
+    Raises:
+        UsageError: no samples.
+    """
+    if not success:
+        raise UsageError("expected at least one sample on which the attack and noise were asked; got none")
+    told = _compared([(bool(attack), bool(noise)) for attack, noise in success], alpha=alpha)
+    left, needed = sum(not noise for _, noise in success), _wins_needed(alpha)
+    if told.beats or left >= needed:
+        return told
+    few = (
+        f"{told.failed}; noise alone succeeded on {len(success) - left} of {len(success)}, and on the {left} that it leaves no attack can be "
+        f"shown to be better (that takes {needed})"
+    )
+    return replace(told, failed=few)
+
+
+def _wins_needed(alpha: float) -> int:
+    """Return on how many samples an attack that is never worse must be better for McNemar's exact test to tell: 2 / 2^n <= alpha."""
+    return max(1, math.ceil(math.log2(2 / alpha)))
+
+
+def _compared(better: Sequence[tuple[bool, bool]], *, alpha: float) -> Beats:
     wins, losses = (sum(a > b for a, b in better), sum(b > a for a, b in better))
     p = mcnemar([a for a, _ in better], [b for _, b in better])
     told = f"better than noise of the same size on {wins} of {len(better)} samples, worse on {losses} (p = {p:.3g})"

@@ -25,7 +25,7 @@ from sightguard.attacks.forcing import forced
 from sightguard.attacks.level import Level, with_last_picture
 from sightguard.attacks.perturbed import Perturbed
 from sightguard.attacks.sight import VALUES, Sight, picture_of, pixels_of, sight_of
-from sightguard.attacks.surfaces import Surface
+from sightguard.attacks.surfaces import Plain, Surface
 from sightguard.errors import UsageError
 from sightguard.models.hooks import alone
 from sightguard.types import Sample
@@ -119,6 +119,31 @@ class Pgd:
                     progress(len(found), len(samples))
         return [found[i] for i in range(len(samples))]
 
+    def noise(self, vlm: VLM, samples: Sequence[Sample]) -> list[Sample]:
+        """Return the samples with noise of the attack's size on their last picture, saved as the attack's pictures are: what it has to beat.
+
+        It depends on the seed, the id of each sample and how finely the model sees its picture, and not on what is attacked.
+
+        Args:
+            vlm: the model that will see them, guarded or not.
+            samples: each with a picture; they are not changed.
+
+        Raises:
+            DataError: a sample without a picture.
+            ModelError: a processor through which no gradient can be led.
+        """
+        for sample in samples:
+            with_last_picture(sample, lambda image: image)
+        found: dict[int, Sample] = {}
+        surface = Plain(vlm)
+        for places in vlm.batches(samples, self.batch):
+            for chunk, sight in _groups(surface, [samples[i] for i in places], places):
+                chosen = [samples[i] for i in chunk]
+                found.update(
+                    zip(chunk, _Attack(self, surface, chosen, [TARGET] * len(chosen), sight).noise(), strict=True)
+                )
+        return [found[i] for i in range(len(samples))]
+
 
 @dataclass(frozen=True, slots=True)
 class OnPixels:
@@ -162,7 +187,7 @@ class _Attack:
 
     def run(self) -> list[Perturbed]:
         before = self.surface.real(self.samples, self.targets)
-        noise = self.surface.real(self._saved([self._noise(row) for row in range(len(self.samples))]), self.targets)
+        noise = self.surface.real(self.noise(), self.targets)
         best: list[tuple[float, float, Sample]] = [(math.inf, math.inf, sample) for sample in self.samples]
         for start in range(self.options.restarts):
             moved, floats = self._descend(start)
@@ -174,6 +199,10 @@ class _Attack:
             Perturbed(sample, loss_before, after_float, after_png, loss_noise, self.surface.note)
             for (after_png, after_float, sample), loss_before, loss_noise in zip(best, before, noise, strict=True)
         ]
+
+    def noise(self) -> list[Sample]:
+        """Return the samples with noise of the same size."""
+        return self._saved([self._noise(row) for row in range(len(self.samples))])
 
     def _descend(self, start: int) -> tuple[list[Tensor], list[float]]:
         """Run one start; return the best perturbations, at the resolution of the sight, and their loss before saving."""
