@@ -92,7 +92,8 @@ def test_gradient_passes_and_their_time_are_those_that_attacks_take(
     monkeypatch.setattr(pgd._Attack, "_look", counted)
     given = Options(defenses=("self_reminder", "safevlm"), limit=3, batch=4)
     suite = read_suite(str(path))
-    told = dry_run("pocket", suite, given)["gradient_passes"]
+    estimate = dry_run("pocket", suite, given)
+    told = estimate["gradient_passes"]
     # samples x steps x surfaces: one of the plain model; one each of none and the reminder, one or two of SafeVLM
     assert told == {"static": {"at_least": 6, "at_most": 6}, "aimed": {"at_least": 18, "at_most": 24}}
     assert taken == []
@@ -100,6 +101,12 @@ def test_gradient_passes_and_their_time_are_those_that_attacks_take(
     bench("pocket", suite, tmp_path / "out", given)
     wall = time.perf_counter() - began
     assert sum(taken) in (6 + 18, 6 + 24)
+    # three settings under three defenses, and noise of one size before each
+    written = [len((tmp_path / "out" / name / "samples.jsonl").read_text().splitlines()) for name in ("", "noise")]
+    assert written == [3 * 3 * 3, 3 * 3]
+    assert estimate["calls"] == {"at_least": sum(written), "at_most": sum(written)}
+    assert estimate["noise_calls"] == {"at_least": written[1], "at_most": written[1]}
+    assert ("of them, to noise beside attacks", "9") in estimate_lines(estimate)
     # a run like that one is said to take what it took
     seconds = dry_run("pocket", suite, given, Known(like=tmp_path / "out"))["seconds"]["gradients"]
     assert 24 * sum(spent) / sum(taken) - 0.05 <= seconds["at_least"] < seconds["at_most"] < 30 * wall / sum(taken)

@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +14,21 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from sightguard.bench.beyond_noise import NoiseRows
 from sightguard.bench.results import results, results_of, write_results
 from sightguard.bench.setting import Setting, check_pairs
 from sightguard.errors import DataError
 from sightguard.evaluate.bench_shape import OUTCOMES, check_bench
 from sightguard.evaluate.rows import Row, RowOutcome
+from sightguard.report.bench_markdown import bench_markdown
 from tests.bench import made
 from tests.traced import traced
 
 HARM: RowOutcome = "harmful"
 NO: RowOutcome = "refused"
 FREE = (Setting(name="s", kind="harmful"), Setting(name="b", kind="over-refusal"))
+
+AIMED = (Setting(name="s/blank", kind="harmful"), Setting(name="s/aimed", kind="harmful", static="s/blank"))
 
 
 def told(rows: list[Row], **options: Any) -> dict[str, Any]:
@@ -188,6 +193,120 @@ def test_the_gate_is_told_where_answers_tell_it(planted: dict[str, Any]) -> None
         _wilson_of_share(254 / 360, 120), abs=1e-12
     ), "120 questions, asked three times"
     assert (shield["benign"]["count"], shield["by"]) == (0, {"the shield": 254})
+    # a guard that answered has acted
+    assert (shield["fired"]["harmful"]["count"], shield["settings"]["garden/aimed"]["harmful"]["count"]) == (254, 60)
+
+
+def test_a_gate_that_answers_tell_is_counted_by_setting_without_crashes() -> None:
+    settings = (
+        Setting(name="s/blank", kind="harmful"),
+        Setting(name="s/aimed", kind="harmful", static="s/blank"),
+        FREE[1],
+    )
+    rows = []
+    for setting, fired in (("s/blank", 3), ("s/aimed", 1)):
+        for i in range(5):
+            rows.append(made.row("none", setting, i, "complied", harmful=True))
+            gate = {"gate": i < fired} if i < 4 else {}
+            rows.append(made.row("d", setting, i, "safe" if i < 4 else "guard_error", harmful=True, **gate))
+    rows += [
+        made.row(name, FREE[1].name, 0, "safe", harmful=False, **more)
+        for name, more in (("none", {}), ("d", {"gate": True}))
+    ]
+    told = results(rows, settings, ("none", "d"), model="tiny")
+    assert told["gate"]["none"] is None
+    gate = told["gate"]["d"]
+    assert {name: part and (part["count"], part["n"]) for name, part in gate["fired"].items()} == {
+        "harmful": (4, 8),
+        "benign": (1, 1),
+    }
+    counts = {name: (part["harmful"] or {}).get("count") for name, part in gate["settings"].items()}
+    assert counts == {"s/blank": 3, "s/aimed": 1, FREE[1].name: None}
+    by = {row["defense"]: row for row in told["adaptive"]}
+    assert (by["d"]["static_gate"]["value"], by["d"]["adaptive_gate"]["value"]) == (0.75, 0.25)
+    assert (by["none"]["static_gate"], by["none"]["adaptive_gate"]) == (None, None)
+
+
+def test_an_adaptive_attack_below_the_static_one_has_failed(planted: dict[str, Any]) -> None:
+    assert [row["failed"] for row in planted["adaptive"]] == [False] * 4
+    rows = [
+        made.row(name, setting, i, "complied" if i < hits else "refused", harmful=True)
+        for name, counts in (("none", (5, 5)), ("d", (4, 3)))
+        for setting, hits in zip(("s/blank", "s/aimed"), counts, strict=True)
+        for i in range(6)
+    ]
+    told = results(rows, AIMED, ("none", "d"), model="tiny")
+    by = {row["defense"]: row for row in told["adaptive"]}
+    assert (by["none"]["failed"], by["none"]["reasons"]) == (False, [])
+    assert by["d"]["failed"]
+    (reason,) = by["d"]["reasons"]
+    assert "succeeded on 3 of 6 samples and the static one on 4" in reason
+    assert told["noise"] is None
+
+
+@pytest.mark.parametrize(
+    ("hits", "noise", "verdict"),
+    [
+        ((10, 10), (2, 2), (None, None)),  # eight more than noise each
+        ((10, 6), (2, 1), (None, "better than noise of the same size on 5 of 12")),
+        ((12, 12), (12, 12), ("noise alone succeeded on 12 of 12", "noise alone succeeded on 12 of 12")),
+        ((2, 12), (10, 4), ("worse on 8", None)),
+    ],
+)
+def test_an_attack_that_does_not_beat_noise_has_failed(
+    hits: tuple[int, int], noise: tuple[int, int], verdict: tuple[str | None, str | None]
+) -> None:
+    def answered(setting: str, defense: str, count: int) -> list[Row]:
+        return [made.row(defense, setting, i, "complied" if i < count else "refused", harmful=True) for i in range(12)]
+
+    rows = [*answered("s/blank", "none", hits[0]), *answered("s/blank", "d", 0), *answered("s/aimed", "none", 12)]
+    rows += answered("s/aimed", "d", hits[1])
+    heard = [*answered("s/quiet", "none", noise[0]), *answered("s/quiet", "d", noise[1])]
+    against = {
+        "s/blank": {"noise": "s/quiet", "adaptive": False, "defenses": ["none"]},
+        "s/aimed": {"noise": "s/quiet", "adaptive": True, "defenses": ["d"]},
+    }
+    told = results(rows, AIMED, ("none", "d"), model="tiny", noise=NoiseRows(heard, against))
+    assert [(row["setting"], row["defense"]) for row in told["noise"]] == [("s/blank", "none"), ("s/aimed", "d")]
+    for row, count, loud, reason in zip(told["noise"], hits, noise, verdict, strict=True):
+        assert (row["attack_asr"]["count"], row["noise_asr"]["count"]) == (count, loud)
+        assert row["failed"] is not row["beats_noise"]
+        assert row["failed"] is (reason is not None)
+        assert (reason or "") in row["reason"]
+    aimed = next(row for row in told["adaptive"] if row["defense"] == "d")
+    assert aimed["failed"] is (verdict[1] is not None)
+    assert next(row for row in told["adaptive"] if row["defense"] == "none")["failed"] is False
+
+
+def test_an_attack_of_which_nothing_was_decided_is_not_shown_to_beat_noise() -> None:
+    rows = [made.row("none", "s/blank", i, None if i else "complied", harmful=True) for i in range(8)]
+    heard = [made.row("none", "s/quiet", i, "refused" if i else "guard_error", harmful=True) for i in range(8)]
+    against = {"s/blank": {"noise": "s/quiet", "adaptive": False, "defenses": ["none"]}}
+    (row,) = results(rows, AIMED[:1], ("none",), model="tiny", noise=NoiseRows(heard, against))["noise"]
+    assert (row["n"], row["p"], row["failed"]) == (0, None, True)
+    assert "no question was decided" in row["reason"]
+
+
+def test_results_that_were_written_before_gates_and_noise_are_read(planted: dict[str, Any]) -> None:
+    old = copy.deepcopy(planted)
+    old.pop("noise")
+    for row in old["adaptive"]:
+        for name in ("failed", "reasons", "static_gate", "adaptive_gate"):
+            row.pop(name)
+    for part in old["gate"].values():
+        for name in ("fired", "settings") if part else ():
+            part.pop(name)
+    check_bench(old)
+    assert "Static against adaptive attack" in bench_markdown(old)
+    for change, where in (
+        (lambda told: told["adaptive"][0].update(failed="yes"), "adaptive[0].failed"),
+        (lambda told: told["gate"]["prompt_shield"].update(fired={"harmful": 1}), "gate.prompt_shield.fired.harmful"),
+        (lambda told: told.update(noise=[{}]), "noise[0].failed"),
+    ):
+        bad = copy.deepcopy(planted)
+        change(bad)
+        with pytest.raises(DataError, match=re.escape(where)):
+            check_bench(bad)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from sightguard.bench.bill import FILE as ASKING
 from sightguard.bench.examples import PER_SETTING
 from sightguard.bench.judging import Judging, told
 from sightguard.bench.measure import Measure
+from sightguard.bench.noise import FOLDER as NOISE
+from sightguard.bench.noise import Noise
 from sightguard.bench.options import Options
 from sightguard.bench.plan import Plan
 from sightguard.bench.report import write_report
@@ -32,6 +34,7 @@ MAY_HOLD = (
     "report.md",
     "guards",
     "attacks",
+    NOISE,
     "judge-cache",
     ASKING,
     LOCK,
@@ -50,6 +53,7 @@ def answered(
     options: Options,
     progress: Progress,
     measures: Mapping[str, Measure] | None = None,
+    noise: Noise | None = None,
 ) -> dict[str, Any]:
     """Ask, judge, count and write; what any kind of model has in common.
 
@@ -63,6 +67,7 @@ def answered(
         options: of the run.
         progress: called with (stage, done, of so many).
         measures: what is measured when all is answered, by name; what an earlier call has measured is kept.
+        noise: what attacks on pixels are compared with, if there are any.
     """
     settings = {name: by_length(samples) for name, samples in asked.settings().items()}
     progress("check overlap", 0, 1)
@@ -72,6 +77,10 @@ def answered(
     def batch_done(name: str, done: int, total: int) -> None:
         judging.bill.write()
         progress("answer", done, total)
+
+    def noise_done(name: str, done: int, total: int) -> None:
+        judging.bill.write()
+        progress("answer to noise", done, total)
 
     run = evaluate_to(
         folder,
@@ -83,6 +92,8 @@ def answered(
         about={**about, **_told(asked), **told(options)},
         progress=batch_done,
     )
+    if noise is not None:
+        noise.ask(folder, judging.judge, batch=options.batch, order=by_length, progress=noise_done)
     place = folder / MEASURED
     measured = read_json(place) if place.exists() else {}
     measured |= {"overlap": twins.counts(), "agreement": _agreement(run.stream()), "asking": judging.bill.told()}

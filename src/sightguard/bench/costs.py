@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import fsum
 from typing import Any
 
@@ -13,6 +13,7 @@ from sightguard.bench.seen import Collected, Seen
 from sightguard.bench.setting import Setting
 
 Part = dict[str, Any]
+Rows = Sequence[tuple[Setting, Seen]]
 MEASURED = ("prefill_ratio", "prefill_range", "decode_ratio", "decode_range", "n_decode", "note")
 """Figures of a clock of their own (`sightguard.bench.timing`), where the run took them: answers of the run tell seconds and tokens alone."""
 
@@ -47,22 +48,50 @@ def cost(
 
 
 def gate(collected: Collected, settings: Sequence[Setting], defense: str) -> Part | None:
-    """Return how often a guard answered in the model's place, on harmful and on harmless prompts, and which; None where none ever did."""
+    """Return how often a defense acted, over all settings and in each; None where no answer tells.
+
+    `fired` is None, and `settings` is empty, where no answer says whether the defense acted: nothing decides in it, or the run was made before
+    answers told. In `harmful` and `benign` a guard answered in the model's place; which one, and by which rule, say `by` and `rules`.
+    """
     rows = [(setting, seen) for setting in settings for seen in (collected.of(setting.name, defense) or {}).values()]
     by, rules = (
         Counter(name for _, seen in rows if (name := getattr(seen, field))) for field in ("refused_by", "rule")
     )
-    if not by and not rules:
+    gated = has_gate([seen for _, seen in rows])
+    if not by and not rules and not gated:
         return None
     return {
-        "harmful": _stepped_in([(setting, seen) for setting, seen in rows if is_attack(seen, setting)]),
-        "benign": _stepped_in([(setting, seen) for setting, seen in rows if is_benign(seen, setting)]),
+        **_sides(rows, _stepped_in),
         "by": dict(sorted(by.items())),
         "rules": dict(sorted(rules.items())),
+        "fired": _sides(rows, fired) if gated else None,
+        "settings": {
+            setting.name: _sides([(setting, seen) for seen in answers.values()], fired)
+            for setting in settings
+            if gated and (answers := collected.of(setting.name, defense)) is not None
+        },
     }
 
 
-def _stepped_in(rows: Sequence[tuple[Setting, Seen]]) -> Part | None:
+def has_gate(rows: Collection[Seen]) -> bool:
+    """Return whether a defense tells of any prompt whether it acted on it."""
+    return any(seen.gate is not None or seen.refused_by is not None for seen in rows)
+
+
+def fired(rows: Rows) -> Part | None:
+    """Return the share of prompts on which a defense that has a gate acted; what crashed has not decided."""
+    told = [(setting, seen) for setting, seen in rows if seen.outcome != "guard_error"]
+    return question_rate([((setting.benchmark, seen.question), seen.fired) for setting, seen in told])
+
+
+def _sides(rows: Rows, share: Callable[[Rows], Part | None]) -> Part:
+    return {
+        "harmful": share([(setting, seen) for setting, seen in rows if is_attack(seen, setting)]),
+        "benign": share([(setting, seen) for setting, seen in rows if is_benign(seen, setting)]),
+    }
+
+
+def _stepped_in(rows: Rows) -> Part | None:
     return question_rate([((setting.benchmark, seen.question), seen.refused_by is not None) for setting, seen in rows])
 
 

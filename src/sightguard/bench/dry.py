@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from sightguard.attacks.catalog import attacks_of
 from sightguard.bench import estimate
 from sightguard.bench.gradients import gradient_passes
 from sightguard.bench.names import check_names
+from sightguard.bench.noise import noises
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
 from sightguard.bench.own import own_data
 from sightguard.bench.plan import plan
@@ -66,9 +67,12 @@ def dry_run(model: str, suite: Suite, options: Options, known: Known | None = No
     judging = options.judging
     samples = [sample for one in asked.asked for sample in one.samples]
     longest = options.max_new_tokens or (own.max_new_tokens if own else MAX_NEW_TOKENS)
-    written = estimate.answers(asked, names, longest)
+    noise = noises(asked, names)
+    written, beside = (estimate.answers(one, names, longest, noise) for one in (asked, replace(asked, asked=())))
     judged = questions(options.judges, judging, samples, len(names), longest)
-    count = judged.judges * len(samples) * len(names)
+    for one in noise:
+        judged += questions(options.judges, judging, one.samples, len(one.defenses), longest)
+    count = judged.judges * (len(samples) * len(names) + sum(len(one.samples) * len(one.defenses) for one in noise))
     passes, speed = gradient_passes(asked, names), _speed(model, given)
     return {
         "model": model,
@@ -77,10 +81,11 @@ def dry_run(model: str, suite: Suite, options: Options, known: Known | None = No
         "samples": len(samples),
         "defenses": list(names),
         "calls": {"at_least": written.low, "at_most": written.high},
+        "noise_calls": {"at_least": beside.low, "at_most": beside.high},
         "tokens_read": written.read,
         "tokens_written_at_most": written.written,
         "gradient_passes": {name: {"at_least": low, "at_most": high} for name, (low, high) in passes.items()},
-        "seconds": {**estimate.time(asked, names, speed), "gradients": estimate.gradients(passes, speed)},
+        "seconds": {**estimate.time(asked, names, speed, noise), "gradients": estimate.gradients(passes, speed)},
         "money": estimate.money(written.read, written.written, given.prices) if given.remote else 0.0,
         "judges": {
             "calls": count,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightguard.bench.calls import calls
+from sightguard.bench.noise import Noisy
 from sightguard.bench.plan import Plan
 from sightguard.bench.questions import Questions
 from sightguard.bench.size import tokens
@@ -24,19 +25,23 @@ class Written:
     written: int
 
 
-def answers(plan: Plan, defenses: Sequence[str], longest: int) -> Written:
+def answers(plan: Plan, defenses: Sequence[str], longest: int, noise: Sequence[Noisy] = ()) -> Written:
     """Return what the model is asked, with every answer at its longest.
 
     Args:
         plan: what is asked.
         defenses: who answers.
         longest: tokens of an answer at most.
+        noise: what is asked beside it.
     """
     low = high = read = 0
-    for one in plan.asked:
-        for sample in one.samples:
+    for samples, names in [
+        *((one.samples, defenses) for one in plan.asked),
+        *((one.samples, one.defenses) for one in noise),
+    ]:
+        for sample in samples:
             size = tokens(sample)
-            for name in defenses:
+            for name in names:
                 least, most = calls(name, pictured=bool(sample.images))
                 low, high, read = low + least, high + most, read + most * size
     return Written(low, high, read, high * longest)
@@ -53,17 +58,19 @@ def judges_money(asked: Questions, prices: Prices | None, most: float | None) ->
     return cost if cost is None or most is None else min(cost, most)
 
 
-def time(plan: Plan, defenses: Sequence[str], speed: Speed | None) -> dict[str, Any]:
+def time(plan: Plan, defenses: Sequence[str], speed: Speed | None, noise: Sequence[Noisy] = ()) -> dict[str, Any]:
     """Return the seconds of all answers, at least and at most, where they are from, and whose are not known.
 
     Args:
         plan: what is asked.
         defenses: who answers.
         speed: None: nothing is known.
+        noise: what is asked beside it.
     """
     if speed is None:
         return {"at_least": None, "at_most": None, "source": None, "unknown": list(defenses)}
-    found = {name: _sum([speed.of(name, one) for one in plan.asked]) for name in defenses}
+    beside = {name: [one.planned for one in noise if name in one.defenses] for name in defenses}
+    found = {name: _sum([speed.of(name, one) for one in [*plan.asked, *beside[name]]]) for name in defenses}
     known = [seconds for seconds in found.values() if seconds is not None]
     low, high = (round(sum(seconds[i] for seconds in known), 1) if known else None for i in (0, 1))
     unknown = [name for name, seconds in found.items() if seconds is None]

@@ -236,7 +236,7 @@ def _losses(result: Perturbed) -> dict[str, float]:
 
 
 def _summary(results: Sequence[Perturbed]) -> dict[str, Any]:
-    """Return what the report says of an attack: its losses, and whether it beats noise."""
+    """Return what the manifest says of an attack: its losses, and whether they beat those of noise; whether it succeeds is not known yet."""
     from sightguard.attacks.perturbed import beats_noise
 
     told = beats_noise(results)
@@ -244,9 +244,8 @@ def _summary(results: Sequence[Perturbed]) -> dict[str, Any]:
     return {
         "n": len(results),
         **means,
-        "beats_noise": told.beats,
-        "p": told.p,
-        "failed": told.failed,
+        "loss_beats_noise": told.beats,
+        "loss_p": told.p,
         "note": next(_notes(results), ""),
     }
 

@@ -26,6 +26,10 @@ class Questions:
     """Tokens of all questions, roughly, where answers are as long as they can be."""
     written_at_most: int
 
+    def __add__(self, other: Questions) -> Questions:
+        """Return both; the judges are the same."""
+        return Questions(self.judges, self.read + other.read, self.written_at_most + other.written_at_most)
+
 
 def questions(
     names: Sequence[str], options: Options, samples: Sequence[Sample], answers: int, longest: int

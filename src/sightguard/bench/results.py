@@ -13,6 +13,7 @@ from sightguard.artifacts import read_json, write_json
 from sightguard.bench.adaptive import adaptive
 from sightguard.bench.against import corrected, non_inferiority, tests
 from sightguard.bench.between import between
+from sightguard.bench.beyond_noise import NoiseRows, beyond_noise, failures
 from sightguard.bench.costs import cost, gate
 from sightguard.bench.figures import figures, is_attack, is_benign, known_prompts
 from sightguard.bench.overall import overall
@@ -48,6 +49,7 @@ def results(
     fluency: Mapping[str, Any] | None = None,
     costs: Mapping[str, Mapping[str, Any]] | None = None,
     timing: Mapping[str, Any] | None = None,
+    noise: NoiseRows | None = None,
     manifest: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what `results.json` holds; the order of the rows does not matter, and each is read once.
@@ -67,6 +69,7 @@ def results(
         fluency: what it was taken over: `settings`, `prompts`, and `answers` with `n`, `empty` and `crashed` by defense.
         costs: `prefill_ratio` and `decode_ratio` by defense, where the run took them; `*_range`, `n_decode` and `note` beside them.
         timing: on what they were taken: `n`, `pictured`, `rounds`, `tokens`.
+        noise: what attacks on pixels are compared with; None: noise was not asked.
         manifest: of the run, shown as it is.
 
     Raises:
@@ -78,6 +81,8 @@ def results(
     asked = [setting for setting in settings if setting.name in collected.answers]
     order = sorted(dict.fromkeys(defenses), key=lambda name: name != baseline)
     known = {setting.name: known_prompts(collected.answers[setting.name].values(), setting) for setting in asked}
+    losses = (manifest or {}).get("about", {}).get("attacks", {})
+    beyond = None if noise is None else beyond_noise(collected, noise, asked, losses)
     told: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": "bench",
@@ -99,7 +104,8 @@ def results(
         "tests": tests(collected, asked, order, baseline),
         "non_inferiority": non_inferiority(collected, asked, order, baseline, known, margin),
         "between": between(collected, asked, order, known, seed=seed),
-        "adaptive": corrected(adaptive(collected, asked, order)),
+        "adaptive": corrected(adaptive(collected, asked, order, failures(beyond or ()))),
+        "noise": beyond,
         "agreement": None if agreement is None else dict(agreement),
         "asking": None if asking is None else dict(asking),
         "manifest": dict(manifest or {}),
@@ -129,6 +135,7 @@ def results_of(folder: Path) -> dict[str, Any]:
         baseline=str(about.get("baseline", BASELINE)),
         margin=about.get("margin", MARGIN),
         seed=about.get("seed", 0),
+        noise=NoiseRows.of(folder),
         manifest=manifest,
         **{name: measured.get(name) for name in PARTS},
     )

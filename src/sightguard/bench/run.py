@@ -21,6 +21,7 @@ from sightguard.bench.defenses import defense
 from sightguard.bench.judging import judging_of
 from sightguard.bench.measure import measures
 from sightguard.bench.names import check_names
+from sightguard.bench.noise import Noise
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
 from sightguard.bench.own import Own, own_data
 from sightguard.bench.pixels import attacked
@@ -94,6 +95,7 @@ def bench(
             options=given,
             progress=show,
             measures=measures(vlm, made, seed=given.seed, progress=show) if given.measure else None,
+            noise=Noise.of(asked, vlm, made, seed=given.seed, batch=given.batch),
         )
 
 

@@ -27,6 +27,7 @@ class Seen(NamedTuple):
     rule: str | None
     seconds: float
     answer_tokens: int
+    gate: bool | None = None
 
     @classmethod
     def of(cls, row: Row) -> Seen:
@@ -42,6 +43,7 @@ class Seen(NamedTuple):
             answer.rule,
             answer.seconds,
             answer.answer_tokens,
+            answer.gate,
         )
 
     @property
@@ -53,6 +55,11 @@ class Seen(NamedTuple):
     def graded(self) -> bool:
         """Whether the answer is known to be right or not: what a crash took away is not right, and what nobody could judge is neither."""
         return self.correct is not None or self.outcome == "guard_error"
+
+    @property
+    def fired(self) -> bool:
+        """Whether the defense acted on the request, as far as the answer tells."""
+        return self.gate is True or self.refused_by is not None
 
     @property
     def success(self) -> bool:

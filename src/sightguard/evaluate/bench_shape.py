@@ -26,6 +26,10 @@ def _is_difference(value: Any) -> bool:
     return bool(-1 <= value["low"] <= value["value"] <= value["high"] <= 1)
 
 
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _is_range(value: Any) -> bool:
     """The smallest and the largest of something."""
     return isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value)) and value[0] <= value[1]
@@ -93,7 +97,32 @@ _FAMILY_BETWEEN = {
 BETWEEN = Optional(
     {"seed": is_count, "resamples": is_count, **dict.fromkeys(("asr", "over_refusal", "utility"), _FAMILY_BETWEEN)}
 )
-LATER = {"asking": ASKING, "between": BETWEEN}
+
+_SIDES = {"harmful": Optional(_is_counted), "benign": Optional(_is_counted)}
+NOISE = Optional(
+    [
+        {
+            "setting": is_text,
+            "defense": is_text,
+            **dict.fromkeys(("n", "only_first", "only_second"), is_count),
+            **dict.fromkeys(("attack_asr", "noise_asr"), Optional(_is_counted)),
+            "difference": Optional(_is_difference),
+            "p": Optional(is_share),
+            **dict.fromkeys(("adaptive", "beats_noise", "failed"), _is_flag),
+            "reason": is_text,
+        }
+    ]
+)
+"""Of `noise`: null where noise was not asked, and results that were written before it was lack it."""
+AIMED = {
+    "failed": Optional(_is_flag),
+    "reasons": Optional([is_text]),
+    **dict.fromkeys(("static_gate", "adaptive_gate"), Optional(_is_counted)),
+}
+"""Of a row of `adaptive`, likewise."""
+GATE = {"fired": Optional(_SIDES), "settings": Optional(Each(_SIDES))}
+"""Of a defense in `gate`, likewise."""
+LATER = {"asking": ASKING, "between": BETWEEN, "noise": NOISE}
 """Parts that results from before them may lack."""
 _LATER_IN_ROWS = {"p_holm": Optional(is_share), "inconclusive": Optional(is_text)}
 """Of tests, which those from before may lack as well."""
@@ -168,13 +197,18 @@ def check_bench(results: Mapping[str, Any], where: str = "results") -> None:
 
 
 def _later(results: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield what does not fit of that which earlier results lack."""
     for name, shape in LATER.items():
         yield from problems(results.get(name), shape, f"{where}.{name}")
-    for name in ("non_inferiority", "adaptive"):
+    for name, lacking in (("non_inferiority", _LATER_IN_ROWS), ("adaptive", {**_LATER_IN_ROWS, **AIMED})):
         rows = results.get(name)
         for number, row in enumerate(rows if isinstance(rows, list) else ()):
-            told = {key: row.get(key) for key in _LATER_IN_ROWS} if isinstance(row, Mapping) else row
-            yield from problems(told, _LATER_IN_ROWS, f"{where}.{name}[{number}]")
+            told = {key: row.get(key) for key in lacking} if isinstance(row, Mapping) else row
+            yield from problems(told, lacking, f"{where}.{name}[{number}]")
+    gates = results.get("gate")
+    for defense, part in (gates if isinstance(gates, Mapping) else {}).items():
+        told = {key: (part or {}).get(key) for key in GATE} if isinstance(part, Mapping | None) else part
+        yield from problems(told, GATE, f"{where}.gate.{defense}")
 
 
 def _pairs(results: Mapping[str, Any], where: str) -> Iterator[str]:

@@ -101,12 +101,13 @@ def evaluate_to(
     progress: Progress | None = None,
     about: Mapping[str, Any] | None = None,
     resume: bool = False,
+    undefined: Collection[tuple[str, str]] = (),
 ) -> RunFolder:
     """Do as `evaluate` and keep no answer in memory: for runs that are read from their folder afterwards; arguments and errors are the same."""
     _check(settings, batch)
     folder = _opened(out, conditions, settings, judge, batch, about, resume=resume)
     done = {row.key for row in folder.stream()}
-    for _ in _fresh(conditions, _asked(conditions, settings, ()), judge, batch, done, folder, progress):
+    for _ in _fresh(conditions, _asked(conditions, settings, undefined), judge, batch, done, folder, progress):
         pass
     return folder
 
