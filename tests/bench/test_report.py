@@ -140,10 +140,14 @@ def test_categories_adaptive_attacks_and_gates_are_those_of_the_results(told: di
         assert row[1:3] == [str(part["n"]), percent(part["defenses"][defense]["attacked"]["asr"])]
     for row, test in zip(page.rows["adaptive"][1:], told["adaptive"], strict=True):
         assert row[1:4] == [test["static"], percent(test["static_asr"]), percent(test["adaptive_asr"])]
+        assert row[7:] == [percent(test["static_gate"]), percent(test["adaptive_gate"]), "not failed", "–"]
     gate = told["gate"]["prompt_shield"]
-    assert page.rows["gates"][1:] == [
-        ["prompt_shield", percent(gate["harmful"]), percent(gate["benign"]), "the shield: 254"]
-    ]
+    first, *rest = page.rows["gates"][1:]
+    acted = [percent(gate["fired"][side]) for side in ("harmful", "benign")]
+    place = [percent(gate[side]) for side in ("harmful", "benign")]
+    assert first == ["prompt_shield|all settings", *acted, *place, "the shield: 254"]
+    sides = [(name, [percent(part[side]) for side in ("harmful", "benign")]) for name, part in gate["settings"].items()]
+    assert rest == [[f"prompt_shield|{name}", *shares, "–", "–", "–"] for name, shares in sides]
 
 
 def test_markdown_holds_the_same_rows_as_the_page(told: dict[str, Any], page: Page) -> None:

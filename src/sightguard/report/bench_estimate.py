@@ -16,6 +16,11 @@ def estimate_lines(told: Part) -> list[tuple[str, str]]:
     lines = [
         ("defenses", ", ".join(told["defenses"])),
         ("answers", _range(told["calls"])),
+        *(
+            [("of them, to noise beside attacks", _range(told["noise_calls"]))]
+            if told["noise_calls"]["at_most"]
+            else []
+        ),
         ("tokens read, about", f"{told['tokens_read']:,}"),
         ("tokens written, at most", f"{told['tokens_written_at_most']:,}"),
         ("questions to judges", f"{judges['calls']:,}"),

@@ -9,8 +9,8 @@ from typing import Any
 from sightguard.evaluate.bench_shape import check_bench
 from sightguard.report.bench_asking import asking, cap
 from sightguard.report.bench_charts import pareto_chart
-from sightguard.report.bench_shown import INCONCLUSIVE, shown
-from sightguard.report.bench_tables import listings, unsettled
+from sightguard.report.bench_shown import shown
+from sightguard.report.bench_tables import WARNINGS, listings, unsettled
 from sightguard.report.flat import flat
 from sightguard.report.listing import Listing, values_of
 from sightguard.report.sealed import joined, policy
@@ -77,7 +77,7 @@ def render_bench(results: Mapping[str, Any], examples: Sequence[BenchExample] = 
             charts=[Markup(svg) for svg in charts],  # noqa: S704 - our own drawings: matplotlib escapes what it writes
             left_out=[shown(results, name) for name in results["defenses"] if not _drawn(results, name)],
             unsettled=unsettled(results),
-            inconclusive=INCONCLUSIVE,
+            warnings=WARNINGS,
             overlap=list(flat(results["overlap"])) if results["overlap"] is not None else [("overlap", NO_OVERLAP)],
             agreement=list(flat(results["agreement"] or {})),
             asking=asking(results),

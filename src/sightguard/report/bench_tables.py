@@ -1,17 +1,31 @@
-"""The tables of a bench: the headline, every setting, every category, adaptive attacks, gates."""
+"""The tables of a bench: the headline, every setting, every category, adaptive attacks, attacks beside noise, gates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sightguard.report.bench_aimed import (
+    ADAPTIVE_COLUMNS,
+    ALL,
+    FAILED,
+    NOISE_COLUMNS,
+    NOISE_NOTE,
+    adaptive_cells,
+    failed,
+    gate_lines,
+    noise_cells,
+    sentences,
+)
 from sightguard.report.bench_between import between
 from sightguard.report.bench_measured import fluent, measured, timed
-from sightguard.report.bench_shown import mark, shown
+from sightguard.report.bench_shown import INCONCLUSIVE, mark, shown
 from sightguard.report.listing import Line, Listing, chance, count, points, ratio, share
 from sightguard.report.tables import NOTHING, Cell
 
 Part = Mapping[str, Any]
+WARNINGS = (INCONCLUSIVE, FAILED)
+"""Notes on a figure that say not to rely on it."""
 HEADLINE = (
     "Attack success, % ↓",
     "Over-refusal, % ↓",
@@ -36,6 +50,7 @@ def listings(results: Part) -> list[Listing]:
         categories(results),
         between(results),
         adaptive(results),
+        noise(results),
         gates(results),
     ]
     return [one for one in made if one.lines]
@@ -75,7 +90,7 @@ def attacks(results: Part) -> Listing:
             about,
             (
                 count(part["n"]),
-                share(part["asr"], mark(part)),
+                share(part["asr"], mark(part), FAILED if failed(results, about) else ""),
                 *_tested(tested, about),
                 share(part["strict"], mark(part)),
                 *_outcomes(part),
@@ -149,43 +164,60 @@ def adaptive(results: Part) -> Listing:
             (
                 Cell(row["static"]),
                 share(row["static_asr"]),
-                share(row["adaptive_asr"]),
+                share(row["adaptive_asr"], FAILED if row.get("failed") else ""),
                 count(row["n"]),
                 points(row["difference"]),
                 chance(row["p"]),
                 chance(row.get("p_holm")),
+                *adaptive_cells(row),
             ),
         )
         for row in results["adaptive"]
     ]
     note = (
         "A defense that holds only while nobody aims at it does not hold. Paired by question; p: McNemar's exact test; the "
-        f"second is after Holm's correction over {len(results['adaptive'])} tests."
+        f"second is after Holm's correction over {len(results['adaptive'])} tests. An attack that knows the defense and succeeds less often than "
+        "one that does not, or no more often than noise, has failed and says nothing for the defense. Gate: the share of prompts on which the "
+        "defense acted."
     )
-    columns = ("Static setting", "Static, %", "Adaptive, %", "n, both", "Difference, points", "p", "p, Holm")
+    columns = (
+        "Static setting", "Static, %", "Adaptive, %", "n, both", "Difference, points", "p", "p, Holm", *ADAPTIVE_COLUMNS,
+    )  # fmt: skip
     return _listing("adaptive", "Static against adaptive attack", note, ("defense", "setting"), columns, lines, results)
 
 
+def noise(results: Part) -> Listing:
+    """Return attacks on pixels beside noise of their size."""
+    lines = [
+        Line(_about(results["settings"][row["setting"]], row["setting"], row["defense"]), noise_cells(row))
+        for row in results.get("noise") or ()
+    ]
+    title = "Attacks on pixels beside noise of their size"
+    return _listing("noise", title, NOISE_NOTE, ("defense", "setting"), NOISE_COLUMNS, lines, results)
+
+
 def gates(results: Part) -> Listing:
-    """Return how often a guard answered in the model's place, where answers tell it."""
+    """Return how often a defense acted, and a guard answered in the model's place, where answers tell it."""
     lines = [
         Line(
-            {"defense": defense},
-            (
-                share(told["harmful"]),
-                share(told["benign"]),
-                Cell(", ".join(f"{name}: {n}" for name, n in {**told["by"], **told["rules"]}.items()) or NOTHING),
-            ),
+            {"defense": defense, "setting": ALL}
+            if setting == ALL
+            else _about(results["settings"][setting], setting, defense),
+            cells,
         )
         for defense, told in results["gate"].items()
         if told is not None
+        for setting, cells in gate_lines(told)
     ]
     note = (
-        "How often a guard answered in the model's place, of all answers; intervals count questions. A defense that is not listed never said "
-        "that it did."
+        "Acted: the gate of a method changed the prompt's last state, a policy put a hint into the prompt, a guard that asks the model itself found "
+        "harm, or a guard answered; crashes left out. In the model's place: a guard answered, of all answers; intervals count questions. A defense "
+        "that is not listed never said that it did either."
     )
-    columns = ("On harmful, %", "On harmless, %", "Which")
-    return _listing("gates", "Gates", note, ("defense",), columns, lines, results)
+    columns = (
+        "Acted on harmful, %", "Acted on harmless, %", "In the model's place, harmful, %", "In the model's place, harmless, %", "Which",
+    )  # fmt: skip
+    return _listing("gates", "Gates", note, ("defense", "setting"), columns, lines, results)
 
 
 def unsettled(results: Part) -> list[str]:
@@ -202,7 +234,7 @@ def unsettled(results: Part) -> list[str]:
             for about, part in _parts(results, side)
             if part["inconclusive"]
         ]
-    return told
+    return [*told, *(f"{shown(results, defense)}, {rest}" for defense, rest in sentences(results))]
 
 
 def _listing(

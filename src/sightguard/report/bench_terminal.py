@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sightguard.report.bench_shown import INCONCLUSIVE
-from sightguard.report.bench_tables import headline
+from sightguard.report.bench_tables import WARNINGS, headline
 from sightguard.report.listing import Listing
 from sightguard.report.tables import Cell
 
@@ -49,5 +48,5 @@ def _cell(cell: Cell) -> rich.text.Text:
 
     text = Text(cell.text)
     for note in filter(None, cell.note.split(", ")):
-        text.append(f"\n{note}", style="bold red" if note == INCONCLUSIVE else "dim")
+        text.append(f"\n{note}", style="bold red" if note in WARNINGS else "dim")
     return text
