@@ -61,10 +61,13 @@ def measure(model: str, n: int, seed: int, runs: Path) -> dict[str, Any]:
         for name, part in found["settings"].items()
     }
     attacks = {
-        setting: {name: {key: told[key] for key in ("beats_noise", "p", "note")} for name, told in by.items()}
+        setting: {
+            name: {"beats_noise": told["loss_beats_noise"], "p": told["loss_p"], "note": told["note"]}
+            for name, told in by.items()
+        }
         for setting, by in found["manifest"]["about"]["attacks"].items()
     }
-    kept = {name: found[name] for name in ("judges", "defenses", "overall", "cost", "adaptive")}
+    kept = {name: found[name] for name in ("judges", "defenses", "overall", "cost", "adaptive", "noise", "gate")}
     return {**kept, "settings": settings, "attacks": attacks}
 
 

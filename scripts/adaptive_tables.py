@@ -45,18 +45,32 @@ def _marks(found: Results, defense: str, size: int) -> str:
         row for row in found["adaptive"] if row["defense"] == defense and row["adaptive"] == f"{PLAIN}/adaptive_{size}"
     )
     better = pair["difference"]["value"] > 0 and pair["p"] < 0.05
-    return ("" if told["beats_noise"] else "†") + ("‡" if told["note"] else "") + ("*" if better else "")
+    below = pair["difference"]["value"] < 0
+    beaten = {(row["setting"], row["defense"]): row["failed"] for row in found.get("noise") or ()}
+    failed = beaten.get((f"{PLAIN}/adaptive_{size}", defense), not told["beats_noise"])
+    return ("†" if failed else "") + ("§" if below else "") + ("‡" if told["note"] else "") + ("*" if better else "")
 
 
 def _notes(models: Results) -> list[str]:
     one = next(iter(models.values()))
+    noise = (
+        "the attack does not succeed more often than noise of its size (McNemar, exact, p < 0.05), so it has failed"
+        if one.get("noise")
+        else "the attack does not lower the loss of its target more often than noise of its size (sign test, p < 0.05)"
+    )
     boxes = sorted({name for by in one["attacks"].values() for name, told in by.items() if told["note"]})
     return [
         "Sizes are in steps of 255. * the adaptive attack succeeds more often than the static one of its size (McNemar, exact, p < 0.05, not "
-        "corrected for the number of tests). † the attack does not lower the loss of its target more often than noise of its size (sign test, "
-        "p < 0.05), so a low figure there says nothing for the defense. "
-        + (f"‡ a black box, attacked by transfer: {', '.join(boxes)}." if boxes else "")
+        "corrected for the number of tests). † "
+        f"{noise}; § it succeeds less often than the static one, so it has failed{_none_below(models)}. A low figure there says nothing for the "
+        "defense. " + (f"‡ a black box, attacked by transfer: {', '.join(boxes)}." if boxes else "")
     ]
+
+
+def _none_below(models: Results) -> str:
+    """Return that no attack did, where none did: a mark that is nowhere is a finding."""
+    below = any(row["difference"]["value"] < 0 for found in models.values() for row in found["adaptive"])
+    return "" if below else " (none did)"
 
 
 def _attacked(setting: Results, defense: str) -> str:
