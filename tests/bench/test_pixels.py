@@ -157,9 +157,14 @@ def test_noise_is_asked_as_the_attack_measures_it_and_lies_on_the_ball(monkeypat
     from sightguard.attacks.surfaces import Plain
     from tests.safevlm.made import safe
 
-    measured: list[Any] = []
+    measured: list[list[Sample]] = []
     noise = pgd._Attack.noise
-    monkeypatch.setattr(pgd._Attack, "noise", lambda self: measured.append(noise(self)) or measured[-1])
+
+    def seen_noise(self: Any) -> list[Sample]:
+        measured.append(noise(self))
+        return measured[-1]
+
+    monkeypatch.setattr(pgd._Attack, "noise", seen_noise)
     samples = [Sample.of("what is this ?", tiny.picture(i, (20 + i, 24)), id=f"p{i}") for i in range(3)]
     guarded, attack = safe(), pgd.Pgd(eps=8 / 255, steps=1, seed=3)
     for surface in (Plain(guarded.vlm), Headed(guarded)):

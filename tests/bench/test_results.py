@@ -1,6 +1,5 @@
 import copy
 import json
-import re
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -207,12 +206,10 @@ def test_a_gate_that_answers_tell_is_counted_by_setting_without_crashes() -> Non
     for setting, fired in (("s/blank", 3), ("s/aimed", 1)):
         for i in range(5):
             rows.append(made.row("none", setting, i, "complied", harmful=True))
-            gate = {"gate": i < fired} if i < 4 else {}
-            rows.append(made.row("d", setting, i, "safe" if i < 4 else "guard_error", harmful=True, **gate))
-    rows += [
-        made.row(name, FREE[1].name, 0, "safe", harmful=False, **more)
-        for name, more in (("none", {}), ("d", {"gate": True}))
-    ]
+            if i < 4:
+                rows.append(made.row("d", setting, i, "safe", harmful=True, gate=i < fired))
+        rows.append(made.row("d", setting, 4, "guard_error", harmful=True))
+    rows += [made.row(name, "b", 0, "safe", harmful=False, gate=name == "d" or None) for name in ("none", "d")]
     told = results(rows, settings, ("none", "d"), model="tiny")
     assert told["gate"]["none"] is None
     gate = told["gate"]["d"]
@@ -221,7 +218,7 @@ def test_a_gate_that_answers_tell_is_counted_by_setting_without_crashes() -> Non
         "benign": (1, 1),
     }
     counts = {name: (part["harmful"] or {}).get("count") for name, part in gate["settings"].items()}
-    assert counts == {"s/blank": 3, "s/aimed": 1, FREE[1].name: None}
+    assert counts == {"s/blank": 3, "s/aimed": 1, "b": None}
     by = {row["defense"]: row for row in told["adaptive"]}
     assert (by["d"]["static_gate"]["value"], by["d"]["adaptive_gate"]["value"]) == (0.75, 0.25)
     assert (by["none"]["static_gate"], by["none"]["adaptive_gate"]) == (None, None)
@@ -298,15 +295,14 @@ def test_results_that_were_written_before_gates_and_noise_are_read(planted: dict
             part.pop(name)
     check_bench(old)
     assert "Static against adaptive attack" in bench_markdown(old)
-    for change, where in (
-        (lambda told: told["adaptive"][0].update(failed="yes"), "adaptive[0].failed"),
-        (lambda told: told["gate"]["prompt_shield"].update(fired={"harmful": 1}), "gate.prompt_shield.fired.harmful"),
-        (lambda told: told.update(noise=[{}]), "noise[0].failed"),
-    ):
-        bad = copy.deepcopy(planted)
-        change(bad)
-        with pytest.raises(DataError, match=re.escape(where)):
-            check_bench(bad)
+    bad = copy.deepcopy(planted)
+    bad["adaptive"][0]["failed"] = "yes"
+    bad["gate"]["prompt_shield"]["fired"] = {"harmful": 1}
+    bad["noise"] = [{}]
+    with pytest.raises(DataError) as found:
+        check_bench(bad)
+    for where in ("adaptive[0].failed", "gate.prompt_shield.fired.harmful", "noise[0].failed"):
+        assert where in str(found.value)
 
 
 @pytest.mark.parametrize(
