@@ -140,7 +140,7 @@ def test_categories_adaptive_attacks_and_gates_are_those_of_the_results(told: di
         assert row[1:3] == [str(part["n"]), percent(part["defenses"][defense]["attacked"]["asr"])]
     for row, test in zip(page.rows["adaptive"][1:], told["adaptive"], strict=True):
         assert row[1:4] == [test["static"], percent(test["static_asr"]), percent(test["adaptive_asr"])]
-        assert row[7:] == [percent(test["static_gate"]), percent(test["adaptive_gate"]), "not failed", "–"]
+        assert row[8:] == [percent(test["static_gate"]), percent(test["adaptive_gate"]), "not failed", "–"]
     gate = told["gate"]["prompt_shield"]
     first, *rest = page.rows["gates"][1:]
     acted = [percent(gate["fired"][side]) for side in ("harmful", "benign")]

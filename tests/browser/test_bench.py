@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from sightguard.bench.report import write_report
 from tests.bench import made
 
-ROWS = 71
+ROWS = 76
 ASR = {  # of what was planted, by defense and setting
     (defense, setting): counts[at] / 120
     for setting, counts in made.ASR.items()
