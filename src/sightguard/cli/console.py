@@ -138,7 +138,8 @@ def _bars() -> Iterator[Progress]:
 
         def show(stage: str, done: int, total: int, loss: float | None = None) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total, loss="")
+                # what a run before has done is where the bar begins, not progress that it makes
+                tasks[stage] = bars.add_task(stage, total=total, completed=done, loss="")
             bars.update(tasks[stage], completed=done, total=total, loss="" if loss is None else f"loss {loss:.3f}")
 
         yield show

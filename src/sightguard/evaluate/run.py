@@ -23,7 +23,8 @@ from sightguard.guards.each import answers
 from sightguard.types import Generate, Judge, Sample
 
 Progress = Callable[[str, int, int], None]
-"""Called after each batch with the condition, the answers done so far and the answers in all."""
+"""Called after each batch that is asked with the condition, the answers done so far and the answers in all; and once before them where a run
+before this one has done some, so that what took no time now is not taken for speed."""
 
 _log = logging.getLogger(__name__)
 
@@ -130,10 +131,13 @@ def _fresh(
 ) -> Iterator[list[Row]]:
     """Yield the rows of each batch that is not done; what is new of them is on disk by then."""
     total = sum(len(samples) for part in asked.values() for samples in part.values())
-    count = 0
+    left = {name: [one for one in _chunks(part, batch) if not _is_done(name, *one, done)] for name, part in asked.items()}
+    count = total - sum(len(chunk) for part in left.values() for _, chunk in part)
+    if progress and count:
+        progress(next(iter(conditions)), count, total)
     for condition, generate in conditions.items():
         errors: Counter[str] = Counter()
-        for setting, chunk in _chunks(asked[condition], batch):
+        for setting, chunk in left[condition]:
             rows = _finish(condition, setting, generate, chunk, judge, done, folder)
             errors.update((row.response.error or "").split(":")[0] for row in rows if row.response.error)
             count += len(chunk)
@@ -141,6 +145,10 @@ def _fresh(
             if progress:
                 progress(condition, count, total)
         _report_errors(condition, errors)
+
+
+def _is_done(condition: str, setting: str, samples: Sequence[Sample], done: Collection[Key]) -> bool:
+    return all((condition, setting, sample.id) in done for sample in samples)
 
 
 def _finish(
@@ -152,9 +160,7 @@ def _finish(
     done: Collection[Key],
     folder: RunFolder | None,
 ) -> list[Row]:
-    """Return the rows of one batch, answered, judged and saved; none where all are done."""
-    if all((condition, setting, sample.id) in done for sample in samples):
-        return []
+    """Return the rows of one batch, answered, judged and saved."""
     # the whole batch again, even for one missing row: answers can depend on what they are padded with
     responses = answers(generate, samples)
     verdicts = judge_all(judge, samples, responses)
