@@ -15,6 +15,7 @@ import pytest
 from sightguard.bench.context import Context
 from sightguard.bench.defenses import OWN, Defense, defense, known, parts
 from sightguard.bench.fitted import RECIPES
+from sightguard.bench.used import UNKNOWN, used
 from sightguard.demo.words import own_words
 from sightguard.errors import DataError, FingerprintMismatch, UnknownName, UsageError
 from sightguard.guards.prompts import SelfReminder
@@ -81,7 +82,7 @@ def test_a_fitted_guard_is_read_from_its_folder(name: str, folders: dict[str, Pa
     answers = made(tiny.samples())
     assert {answer.methods for answer in answers} == {(RECIPES[name].holds,)}
     assert [answer.text for answer in answers] != texts(vlm())
-    assert made.seen == ()
+    assert made.used == UNKNOWN
     assert len(made.about["parts"][name]["guard_sha256"]) == 64
 
 
@@ -174,7 +175,7 @@ def test_what_is_fitted_is_kept_with_the_run_and_read_when_it_goes_on(
     again = defense("cmrm", vlm(), context)
     assert again.about == first.about
     assert texts(again) == texts(first)
-    assert {sample.text for sample in first.seen} == {side.text for pair in tiny.pairs() for side in pair}
+    assert {sample.text for sample in first.used.fit} == {side.text for pair in tiny.pairs() for side in pair}
     for other in (replace(context, seed=1), replace(context, pairs=tiny.pairs(4))):
         with pytest.raises(UsageError, match="fitted on other prompts or with another seed"):
             defense("cmrm", vlm(), other)
@@ -193,7 +194,7 @@ def test_vlm_guard_is_fitted_and_chosen_on_a_model_of_ones_own(name: str, tmp_pa
     known = json.loads((tmp_path / "guards" / name / "guard.json").read_text())
     assert known["calibration"]["chosen"]
     assert known["directions"]["provenance"].get("spared", 0) == (2 if name.endswith("null_space") else 0)
-    assert {sample.id for sample in benign} < {sample.id for sample in made.seen}
+    assert {sample.id for sample in benign} < {sample.id for sample in made.used.all}
 
 
 @pytest.mark.parametrize("which", ["pairs", "benign"])
@@ -207,9 +208,7 @@ def test_nothing_is_fitted_on_test_prompts(which: str, tmp_path: Path) -> None:
 
 
 def test_the_prompts_of_the_embedded_world_are_its_own_and_none_is_of_the_test_split() -> None:
-    from sightguard.bench.fitted import prompts
-
-    seen = prompts("vlm_guard", Context(model="pocket"))
+    seen = used("vlm_guard", Context(model="pocket")).all
     assert {(sample.source or "").rpartition("/")[2] for sample in seen} == {"train", "validation"}
     asked = {s.text for part in world.settings("test", 20).values() for s in part if not s.images}
     assert not asked & {sample.text for sample in seen}
@@ -301,6 +300,6 @@ def test_on_the_embedded_world_a_guard_is_fitted_on_its_training_split(
     made = defense("cmrm", pocket(), Context(model="pocket", out=tmp_path))
     known = json.loads((tmp_path / "guards" / "cmrm" / "guard.json").read_text())
     assert known["shifts"]["provenance"]["anchors"] == 12
-    assert {sample.source for sample in made.seen} == {"pocket-world@1/train"}
+    assert {sample.source for sample in made.used.all} == {"pocket-world@1/train"}
     asked = world.settings("validation", 6)["blank_image"]
     assert [answer.text for answer in made(asked)] != [answer.text for answer in pocket()(asked)]

@@ -57,7 +57,9 @@ def _resumed(show: console.Progress, clock: list[float]) -> None:
     done = {("none", "s", sample.id) for sample in samples[:5760]}
     told = lambda name, count, total: show("answer", count, total)  # noqa: E731
     with suppress(KeyboardInterrupt):
-        for _ in _fresh({"none": answer}, {"none": {"s": samples}}, lambda *_: Verdict("j"), 32, done, None, told):
+        for _ in _fresh(
+            {"none": answer}, {"none": {"s": samples}}, lambda *_: Verdict("j", "complied"), 32, done, None, told
+        ):
             pass
 
 

@@ -19,7 +19,6 @@ from sightguard.bench.report import write_report
 from sightguard.bench.results import MEASURED
 from sightguard.bench.suite import static_of
 from sightguard.evaluate.agreement import HARM, REFUSED, agreement
-from sightguard.evaluate.overlap import overlap
 from sightguard.evaluate.rows import Row
 from sightguard.evaluate.run import evaluate_to
 from sightguard.types import Generate, Sample
@@ -49,7 +48,7 @@ def answered(
     folder: Path,
     about: Mapping[str, Any],
     *,
-    seen: Sequence[Sample],
+    found: Mapping[str, Any],
     options: Options,
     progress: Progress,
     measures: Mapping[str, Measure] | None = None,
@@ -63,16 +62,13 @@ def answered(
         judging: who looks, and what asking came to.
         folder: of the run.
         about: for the manifest.
-        seen: every prompt that anything was fitted on.
+        found: entries of `measured.json` that are known before anything is asked.
         options: of the run.
         progress: called with (stage, done, of so many).
         measures: what is measured when all is answered, by name; what an earlier call has measured is kept.
         noise: what attacks on pixels are compared with, if there are any.
     """
     settings = {name: by_length(samples) for name, samples in asked.settings().items()}
-    progress("check overlap", 0, 1)
-    twins = overlap([sample for samples in settings.values() for sample in samples], seen)
-    progress("check overlap", 1, 1)
 
     def batch_done(name: str, done: int, total: int) -> None:
         judging.bill.write()
@@ -96,7 +92,7 @@ def answered(
         noise.ask(folder, judging.judge, batch=options.batch, order=by_length, progress=noise_done)
     place = folder / MEASURED
     measured = read_json(place) if place.exists() else {}
-    measured |= {"overlap": twins.counts(), "agreement": _agreement(run.stream()), "asking": judging.bill.told()}
+    measured |= {**found, "agreement": _agreement(run.stream()), "asking": judging.bill.told()}
     write_json(place, measured)
     for name, measure in (measures or {}).items():
         if name not in measured:

@@ -13,14 +13,15 @@ A defense of somebody else is a function, named by an entry point of the group `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sightguard.bench.context import Context
-from sightguard.bench.fitted import RECIPES, fitted, prompts
+from sightguard.bench.fitted import RECIPES, fitted
 from sightguard.bench.plugins import function_in_file, is_file, parameters, plugins
+from sightguard.bench.used import NOTHING, UNKNOWN, Used, used
 from sightguard.errors import UnknownName, UsageError
 from sightguard.types import Generate, Guard, Response, Sample
 
@@ -45,8 +46,8 @@ class Defense:
     generate: Generate = field(repr=False)
     about: Mapping[str, Any] = field(default_factory=dict)
     """For the manifest of a run, JSON values: the stack and its order, the wording of each guard, what each fitted one was fitted with."""
-    seen: tuple[Sample, ...] = field(default=(), repr=False)
-    """Every prompt that fitting or choosing looked at, for the overlap check."""
+    used: Used = field(default=NOTHING, repr=False)
+    """What fitting and choosing looked at, for the overlap check."""
     forget: Callable[[], None] | None = field(default=None, repr=False)
     """Drops what it has read of prompts so far, so that it can be timed as on new ones; None where it remembers nothing that we know of."""
 
@@ -60,7 +61,7 @@ class Answers:
 
     generate: Generate
     about: Mapping[str, Any] = field(default_factory=dict)
-    seen: tuple[Sample, ...] = ()
+    used: Used = NOTHING
     forget: Callable[[], None] | None = None
 
 
@@ -93,7 +94,14 @@ def defense(name: str, vlm: VLM, context: Context) -> Defense:
         told[part.name] = _wording(guard)
     names = tuple(part.name for part in stack)
     about = {"stack": list(names), "order": ORDER, "parts": {part: told[part] for part in names}}
-    return Defense(name, names, generate, about, found.seen, found.forget)
+    return Defense(
+        name, names, generate, about, replace(found.used, known=found.used.known and ours(stack)), found.forget
+    )
+
+
+def ours(stack: Iterable[Part]) -> bool:
+    """Return whether a stack is of our own parts alone: of a part of somebody else nobody knows what it was made from."""
+    return all(OWN.get(part.name) is part for part in stack)
 
 
 def parts(name: str) -> list[Part]:
@@ -171,7 +179,7 @@ def _steered(name: str, vlm: VLM, context: Context) -> Answers:
 
     guard, about = fitted(name, vlm, context)
     steered = steer(vlm, guard)
-    return Answers(steered.generate, about, prompts(name, context), steered.memory.clear)
+    return Answers(steered.generate, about, used(name, context), steered.memory.clear)
 
 
 def _cmrm_sample(vlm: VLM, context: Context) -> Answers:
@@ -184,7 +192,8 @@ def _cmrm_sample(vlm: VLM, context: Context) -> Answers:
 
 def _safevlm(stage: str, vlm: VLM, context: Context) -> Answers:
     safe = _trained(stage, vlm, context)
-    return Answers(safe.generate, {"taxonomy": safe.taxonomy.name, "adapter": safe.adapter is not None})
+    # its folder holds a digest of what it was trained on, and no list that could be compared
+    return Answers(safe.generate, {"taxonomy": safe.taxonomy.name, "adapter": safe.adapter is not None}, UNKNOWN)
 
 
 def _trained(stage: str, vlm: VLM, context: Context) -> SafeVLM:

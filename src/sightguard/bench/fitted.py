@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightguard.artifacts import read_json, sha256_file
 from sightguard.bench.context import Context
+from sightguard.bench.used import RECORD
 from sightguard.errors import UsageError
 from sightguard.types import Sample
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from sightguard.steering.vlm_guard import VlmGuard
 
 KEPT = "guards"
-RECORD = "fitted.json"
-"""Beside guard.json: what the guard was fitted with, so that a run that goes on knows whether it is its own."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +63,6 @@ def fitted(name: str, vlm: VLM, context: Context) -> tuple[FittedGuard, dict[str
             "Name another folder for the run, or pass that guard by its folder."
         )
     return _checked(read(place), name, str(place)), {"fitted": context.about(), **_told(place)}
-
-
-def prompts(name: str, context: Context) -> tuple[Sample, ...]:
-    """Return every prompt that fitting this guard looks at, so that a run can show that its test prompts are others."""
-    if name in context.folders:
-        return ()
-    found = [sample for pair in context.anchors() for sample in pair]
-    if name.startswith("vlm_guard"):
-        found += context.clean()
-        if context.own_world:
-            from sightguard.demo.fit import benign_prompts, harmful_prompts
-
-            asked = {**harmful_prompts("caption", context.seed), **benign_prompts(context.seed)}
-            found += [sample for samples in asked.values() for sample in samples]
-    return tuple(found)
 
 
 def _checked(guard: FittedGuard, name: str, where: str) -> FittedGuard:

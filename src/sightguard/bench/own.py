@@ -18,8 +18,8 @@ class Own:
     settings: Callable[[int, int], Mapping[str, Sequence[Sample]]]
     """By (n, seed): test prompts of each setting."""
     judge: Judge
-    seen: Callable[[int], Sequence[Sample]]
-    """By seed: what fitting and choosing look at, for the overlap check."""
+    plain: Callable[[str, Sequence[Sample]], Sequence[Sample]]
+    """By the name of a setting and its prompts: the questions before what an attack puts around them, for the overlap check."""
     max_new_tokens: int
     decoys: tuple[str, ...]
     """What an adaptive attack makes the model say of a picture, where a defense reads its caption."""
@@ -36,19 +36,11 @@ def _pocket() -> Own:
     from sightguard.pocket import world
     from sightguard.pocket.judge import PocketJudge
 
-    def seen(seed: int) -> list[Sample]:
-        from sightguard.demo.fit import PAIRS, benign_prompts, harmful_prompts
-
-        used = [sample for pair in world.anchors(PAIRS, seed) for sample in pair]
-        for prompts in (*harmful_prompts("caption", seed).values(), *benign_prompts(seed).values()):
-            used += prompts
-        return used
-
     return Own(
         name="the embedded model's own world",
         settings=lambda n, seed: world.settings("test", n, seed),
         judge=PocketJudge(),
-        seen=seen,
+        plain=world.without_attack,
         max_new_tokens=24,
         decoys=("the picture is blank .", "the picture shows the word bread ."),
     )

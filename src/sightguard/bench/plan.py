@@ -25,6 +25,8 @@ class Planned:
 
     setting: Column
     samples: tuple[Sample, ...]
+    plain: tuple[Sample, ...]
+    """The same questions in the same order, as they are before the attacks."""
     source: str
     """Where they are from, as the table says it."""
     about: Mapping[str, Any]
@@ -108,10 +110,12 @@ def _has_not(own: Own, setting: Column, of_world: Iterable[str]) -> str:
 
 
 def _planned_own(setting: Column, own: Own, samples: Sequence[Sample]) -> Planned:
+    assert setting.own is not None
     few = samples[: setting.limit] if setting.limit else samples
     return Planned(
         setting=setting,
         samples=tuple(few),
+        plain=tuple(own.plain(setting.own, few)),
         source=own.name,
         about={"benchmark": own.name, "own": setting.own, "n_read": len(samples)},
     )
@@ -131,7 +135,7 @@ def _planned(
         raise DataError(
             f"{found.name!r} holds {len(found.samples)} samples and none of the kind {' or '.join(setting.kinds)}"
         )
-    few = _drawn(fitting, min(limits) if limits else None, f"{setting.name}|{seed}")
+    plain = few = _drawn(fitting, min(limits) if limits else None, f"{setting.name}|{seed}")
     for name in setting.attacks:
         few = few if is_on_model(name) else tuple(map(attack(name), few))
     about = found.about
@@ -147,7 +151,7 @@ def _planned(
         "n_missing": len(found.missing),
         "attacks": list(setting.attacks),
     }
-    return Planned(setting=setting, samples=few, source=f"{found.name} ({about.source})", about=told)
+    return Planned(setting=setting, samples=few, plain=plain, source=f"{found.name} ({about.source})", about=told)
 
 
 def _fits(sample: Sample, kinds: Sequence[str]) -> bool:

@@ -13,13 +13,15 @@ from sightguard.artifacts import alone_in, output_folder
 from sightguard.attacks.catalog import attacks_of
 from sightguard.bench.answered import MAY_HOLD, Progress, answered
 from sightguard.bench.context import Context
-from sightguard.bench.defenses import parts
+from sightguard.bench.defenses import ours, parts
 from sightguard.bench.judging import judging_of
 from sightguard.bench.names import check_names
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
+from sightguard.bench.overlapping import check_overlap
 from sightguard.bench.plan import plan
 from sightguard.bench.results import RESULTS
 from sightguard.bench.suite import Suite, is_on_model
+from sightguard.bench.used import Used
 from sightguard.errors import ModelError, UsageError
 from sightguard.models.remote import Remote
 from sightguard.types import Generate, Sample
@@ -63,6 +65,7 @@ def bench_remote(
         judging = judging_of(None, options, folder)
         if not (folder / RESULTS).exists():
             _check_reached(url, model)
+        twins = check_overlap(asked, {name: Used(known=ours(parts(name))) for name in names})
         about = {
             "model": f"{model} at {url}",
             "seed": options.seed,
@@ -70,7 +73,9 @@ def bench_remote(
             "decoding": endpoint.decoding,
             "concurrency": endpoint.concurrency,
         }
-        return answered(asked, defenses, judging, folder, about, seen=(), options=options, progress=show)
+        return answered(
+            asked, defenses, judging, folder, about, found={"overlap": twins}, options=options, progress=show
+        )
 
 
 def _check_attacks(suite: Suite) -> None:

@@ -1,4 +1,4 @@
-"""A bench from beginning to end: plan, overlap, defenses, answers, judges, measures, results, report.
+"""A bench from beginning to end: plan, defenses, overlap, attacks, answers, judges, measures, results, report.
 
     bench("pocket", read_suite("quick"), Path("out"), Options(defenses=("none", "vlm_guard")))
 
@@ -23,6 +23,7 @@ from sightguard.bench.measure import measures
 from sightguard.bench.names import check_names
 from sightguard.bench.noise import Noise
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
+from sightguard.bench.overlapping import check_overlap
 from sightguard.bench.own import Own, own_data
 from sightguard.bench.pixels import attacked
 from sightguard.bench.plan import plan
@@ -75,6 +76,9 @@ def bench(
             progress=progress,
         )
         made = [defense(name, vlm, context) for name in names]
+        show("check overlap", 0, 1)
+        twins = check_overlap(asked, {one.name: one.used for one in made})
+        show("check overlap", 1, 1)
         asked, answers, found = attacked(asked, vlm, made, context, folder, batch=given.batch, progress=show)
         about = {
             "model": model,
@@ -91,7 +95,7 @@ def bench(
             judging,
             folder,
             about,
-            seen=[s for one in made for s in one.seen],
+            found={"overlap": twins},
             options=given,
             progress=show,
             measures=measures(vlm, made, seed=given.seed, progress=show) if given.measure else None,

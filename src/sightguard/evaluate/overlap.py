@@ -15,6 +15,7 @@ from sightguard.errors import UsageError
 from sightguard.types import Sample
 
 SHINGLE = 3
+THRESHOLD = 0.8
 
 
 class Duplicate(NamedTuple):
@@ -46,7 +47,7 @@ def overlap(
     first: Sequence[Sample],
     second: Sequence[Sample],
     *,
-    threshold: float = 0.8,
+    threshold: float = THRESHOLD,
     pictures: bool = True,
     examples: int = 20,
 ) -> Overlap:
@@ -68,21 +69,28 @@ def overlap(
         pictures: whether a different picture makes a different prompt.
         examples: how many pairs to keep.
     """
+    found = [match for match in closest(first, second, threshold=threshold, pictures=pictures) if match is not None]
+    found.sort(key=lambda duplicate: -duplicate.similarity)
+    exact = sum(duplicate.similarity == 1 for duplicate in found)
+    return Overlap(exact, len(found) - exact, len(first), len(second), threshold, tuple(found[:examples]))
+
+
+def closest(
+    first: Sequence[Sample], second: Sequence[Sample], *, threshold: float = THRESHOLD, pictures: bool = True
+) -> list[Duplicate | None]:
+    """Return for each prompt of `first` the one of `second` that it repeats, or None; arguments as for `overlap`."""
     if not 0 < threshold <= 1:
         raise UsageError(f"expected a threshold above 0 and at most 1; got {threshold}")
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in second:
         groups[_pictures(sample) if pictures else ""].append(sample)
     indices = {key: _Index(members) for key, members in groups.items()}
-    found = [
-        match
-        for sample in first
-        if (index := indices.get(_pictures(sample) if pictures else "")) is not None
-        if (match := index.closest(sample)).similarity >= threshold
-    ]
-    found.sort(key=lambda duplicate: -duplicate.similarity)
-    exact = sum(duplicate.similarity == 1 for duplicate in found)
-    return Overlap(exact, len(found) - exact, len(first), len(second), threshold, tuple(found[:examples]))
+    found = []
+    for sample in first:
+        index = indices.get(_pictures(sample) if pictures else "")
+        match = None if index is None else index.closest(sample)
+        found.append(match if match is not None and match.similarity >= threshold else None)
+    return found
 
 
 def normalise(sample: Sample) -> str:

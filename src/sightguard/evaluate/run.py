@@ -131,7 +131,9 @@ def _fresh(
 ) -> Iterator[list[Row]]:
     """Yield the rows of each batch that is not done; what is new of them is on disk by then."""
     total = sum(len(samples) for part in asked.values() for samples in part.values())
-    left = {name: [one for one in _chunks(part, batch) if not _is_done(name, *one, done)] for name, part in asked.items()}
+    left = {
+        name: [one for one in _chunks(part, batch) if not _is_done(name, *one, done)] for name, part in asked.items()
+    }
     count = total - sum(len(chunk) for part in left.values() for _, chunk in part)
     if progress and count:
         progress(next(iter(conditions)), count, total)

@@ -7,14 +7,14 @@ occurs in training; `tests/pocket` compares them word for word.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from sightguard.errors import UsageError
 from sightguard.pocket import draws as world
 from sightguard.pocket.draws import HARMS, Kind, Visual
-from sightguard.pocket.grammar import CAPTION_PROMPT, NO_PICTURE, REFUSAL
+from sightguard.pocket.grammar import CAPTION_PROMPT, NO_PICTURE, REFUSAL, WRAPPERS
 from sightguard.pocket.items import Item, Picture
 from sightguard.pocket.prefixes import ADASHIELD, ECSO, GOAL_PRIORITY, SELF_REMINDER
 from sightguard.pocket.words import GOOD_INTENTS, GOOD_OBJECTS, NEUTRAL_VERBS, SAFE_VERBS, Split, pairs
@@ -34,6 +34,7 @@ __all__ = [
     "calibration",
     "sample_of",
     "settings",
+    "without_attack",
 ]
 
 HeldOut = Literal["validation", "test"]
@@ -79,6 +80,12 @@ def settings(split: HeldOut, n: int = 300, seed: int = 0) -> dict[str, list[Samp
         else _samples(items[name], f"{split}/{name}/{seed}", split)
         for name in SETTINGS
     }
+
+
+def without_attack(setting: str, samples: Sequence[Sample]) -> list[Sample]:
+    """Return the questions of a setting before an attack: without the blank picture beside them, and without the wrapper around them."""
+    bare = [sample.without_images() for sample in samples] if "blank" in setting else list(samples)
+    return [_unwrapped(sample) for sample in bare] if "jailbreak" in setting else bare
 
 
 def anchors(n: int = 100, seed: int = 0) -> list[tuple[Sample, Sample]]:
@@ -164,6 +171,20 @@ def _samples(items: list[Item], stem: str, split: Split, same_as: str | None = N
     return [
         replace(sample, meta={**sample.meta, SAME_AS: f"pocket/{same_as}/{i:04d}"}) for i, sample in enumerate(samples)
     ]
+
+
+def _unwrapped(sample: Sample) -> Sample:
+    """Take away the wrapper; the longest one that fits, because one can end as another does."""
+    fitting = [
+        (before, after)
+        for wrappers in WRAPPERS.values()
+        for before, after in wrappers
+        if sample.text.startswith(before) and sample.text.endswith(after)
+    ]
+    before, after = max(fitting, key=lambda wrapper: len("".join(wrapper)), default=("", ""))
+    question = sample.text.removeprefix(before).removesuffix(after).strip()
+    *earlier, last = sample.messages
+    return replace(sample, messages=(*earlier, replace(last, parts=(*last.images, question))))
 
 
 def _with_blank(draws: random.Random, item: Item) -> Item:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sightguard.evaluate.bench_shape import check_bench
 from sightguard.report.bench_asking import asking, cap
-from sightguard.report.bench_page import NO_OVERLAP
+from sightguard.report.bench_overlap import OVERLAPS, has_overlap, overlap_lines
 from sightguard.report.bench_tables import listings, unsettled
 from sightguard.report.flat import flat
 from sightguard.report.listing import Listing
@@ -21,9 +21,10 @@ def bench_markdown(results: Mapping[str, Any]) -> str:
         DataError: `results` does not have the shape of a bench's.
     """
     check_bench(results)
-    overlap = flat(results["overlap"]) if results["overlap"] is not None else [("overlap", NO_OVERLAP)]
     parts = [f"# Bench of {_plain(results['model'])}", f"Judged by {_plain(', '.join(results['judges']))}."]
-    parts += ["## Overlap", _facts(overlap)]
+    parts += ["## Overlap", _facts(overlap_lines(results))]
+    if has_overlap(results):
+        parts.append(f"**{OVERLAPS}**")
     if results["baseline"] is None:
         parts.append("**No undefended model in this run:** nothing here can be said to be the defense's doing.")
     if spent := cap(results):

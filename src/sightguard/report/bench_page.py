@@ -9,6 +9,7 @@ from typing import Any
 from sightguard.evaluate.bench_shape import check_bench
 from sightguard.report.bench_asking import asking, cap
 from sightguard.report.bench_charts import pareto_chart
+from sightguard.report.bench_overlap import OVERLAPS, SEEN, WORDED, has_overlap, overlap_lines
 from sightguard.report.bench_shown import shown
 from sightguard.report.bench_tables import WARNINGS, listings, unsettled
 from sightguard.report.flat import flat
@@ -23,7 +24,6 @@ LONGEST = 600
 FOLDED_FROM = 15
 """Pairs of defenses above which their table is folded up."""
 FILTERS = ("defense", "benchmark", "setting", "category")
-NO_OVERLAP = "Not checked: whether the prompts were seen in fitting is not known."
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,9 @@ def render_bench(results: Mapping[str, Any], examples: Sequence[BenchExample] = 
             left_out=[shown(results, name) for name in results["defenses"] if not _drawn(results, name)],
             unsettled=unsettled(results),
             warnings=WARNINGS,
-            overlap=list(flat(results["overlap"])) if results["overlap"] is not None else [("overlap", NO_OVERLAP)],
+            overlap=overlap_lines(results),
+            overlaps=OVERLAPS if has_overlap(results) else "",
+            seen=(SEEN, WORDED),
             agreement=list(flat(results["agreement"] or {})),
             asking=asking(results),
             cap=cap(results),

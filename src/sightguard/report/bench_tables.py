@@ -19,6 +19,8 @@ from sightguard.report.bench_aimed import (
 )
 from sightguard.report.bench_between import between
 from sightguard.report.bench_measured import fluent, measured, timed
+from sightguard.report.bench_overlap import mark as seen_mark
+from sightguard.report.bench_overlap import pooled_mark
 from sightguard.report.bench_shown import INCONCLUSIVE, mark, shown
 from sightguard.report.listing import Line, Listing, chance, count, points, ratio, share
 from sightguard.report.tables import NOTHING, Cell
@@ -62,7 +64,10 @@ def headline(results: Part) -> Listing:
     for defense in results["defenses"]:
         pooled, cost = results["overall"][defense], results["cost"][defense]
         cells = (
-            *(_pooled(pooled[name]) for name in ("asr", "over_refusal", "utility")),
+            *(
+                _pooled(pooled[name], pooled_mark(results, defense, name))
+                for name in ("asr", "over_refusal", "utility")
+            ),
             timed(results, defense, "prefill"),
             timed(results, defense, "decode"),
             *(ratio(cost[name]) for name in ("seconds_ratio", "seconds_per_token_ratio")),
@@ -90,9 +95,9 @@ def attacks(results: Part) -> Listing:
             about,
             (
                 count(part["n"]),
-                share(part["asr"], mark(part), FAILED if failed(results, about) else ""),
+                share(part["asr"], mark(part), FAILED if failed(results, about) else "", _seen(results, about)),
                 *_tested(tested, about),
-                share(part["strict"], mark(part)),
+                share(part["strict"], mark(part), _seen(results, about)),
                 *_outcomes(part),
             ),
         )
@@ -114,7 +119,7 @@ def harmless(results: Part) -> Listing:
     tested = {(row["setting"], row["defense"]): row for row in results["tests"]["over_refusal"]["rows"]}
     called = {(row["setting"], row["defense"]): row for row in results["non_inferiority"]}
     lines = [
-        Line(about, _harmless(about, told, tested, called))
+        Line(about, _harmless(about, told, tested, called, _seen(results, about)))
         for about, told in _told(results)
         if told["benign"] or told["utility"]
     ]
@@ -261,6 +266,10 @@ def _parts(results: Part, side: str) -> Iterator[tuple[dict[str, str], Part]]:
             yield about, told[side]
 
 
+def _seen(results: Part, about: Mapping[str, str]) -> str:
+    return seen_mark(results, about["defense"], about["setting"])
+
+
 def _outcomes(part: Part | None) -> tuple[Cell, ...]:
     return tuple(count(part["outcomes"][name] if part else None) for name in OUTCOMES)
 
@@ -275,16 +284,17 @@ def _harmless(
     told: Part,
     tested: Mapping[tuple[str, str], Part],
     called: Mapping[tuple[str, str], Part],
+    seen: str,
 ) -> tuple[Cell, ...]:
     refusal, use = told["benign"], told["utility"]
     difference, _, p = _tested(tested, about)
     call = called.get((about["setting"], about["defense"]))
     return (
         count(refusal and refusal["n"]),
-        share(refusal and refusal["over_refusal"], mark(refusal)),
+        share(refusal and refusal["over_refusal"], mark(refusal), seen),
         difference,
         p,
-        share(use and use["correct"], _open(use), mark(use)),
+        share(use and use["correct"], _open(use), mark(use), seen),
         count(use and use["n"]),
         points(call, mark(call)),
         Cell(call["call"] if call else NOTHING),
@@ -312,11 +322,11 @@ def _category(told: Part) -> tuple[Cell, ...]:
     )
 
 
-def _pooled(part: Part | None) -> Cell:
+def _pooled(part: Part | None, seen: str) -> Cell:
     if part is None:
         return Cell(NOTHING)
     notes = [f"n = {part['n']}", *([f"{part['answers']} answers"] if part["answers"] > part["n"] else [])]
     notes += [f"{part['settings']} of {part['of']} settings"] if part["settings"] < part["of"] else []
     named = {"broken": "broken", "undecided": "undecided", "guard_error": "crashed"}
     notes += [f"{part[name]} {word}" for name, word in named.items() if part[name]]
-    return share(part["rate"], *notes, mark(part))
+    return share(part["rate"], *notes, mark(part), seen)

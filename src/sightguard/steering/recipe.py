@@ -69,11 +69,8 @@ def fit_and_choose(
         )
     clean = beside_a_picture(benign)
     choosing, certifying = (clean, []) if max_false_refusal is None else halves(clean, max_false_refusal, seed)
-    shuffled = sorted(pairs, key=lambda pair: (pair[0].text, pair[1].text))
-    random.Random(seed).shuffle(shuffled)
-    half = len(shuffled) // 2
-    fitted, held_out = shuffled[:half], shuffled[half:]
-    guards = VlmGuard.fit_each(vlm, fitted, provenance={"half": half, "seed": seed}, **(options or {}))
+    fitted, held_out = split(pairs, seed)
+    guards = VlmGuard.fit_each(vlm, fitted, provenance={"half": len(fitted), "seed": seed}, **(options or {}))
     picture, memory = blank(), Memory()
     asked = Asked(
         harmful=[pictured(harmful, picture) for harmful, _ in held_out],
@@ -111,6 +108,16 @@ def fit_and_choose(
         memory=memory,
         progress=progress,
     )
+
+
+def split(
+    pairs: Sequence[tuple[Sample, Sample]], seed: int
+) -> tuple[list[tuple[Sample, Sample]], list[tuple[Sample, Sample]]]:
+    """Return the pairs that directions are fitted on, and those that parameters are chosen on: halves, drawn by `seed`."""
+    shuffled = sorted(pairs, key=lambda pair: (pair[0].text, pair[1].text))
+    random.Random(seed).shuffle(shuffled)
+    half = len(shuffled) // 2
+    return shuffled[:half], shuffled[half:]
 
 
 @dataclass(frozen=True, slots=True)
