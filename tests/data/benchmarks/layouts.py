@@ -232,6 +232,21 @@ def write_siuo(folder: Path) -> Path:
     return folder
 
 
+def write_mssbench(folder: Path) -> Path:
+    chat = {"intent": "bake", "unsafe_image": "a hot oven", "Type": "kitchen", "queries": [asked(1), asked(2)]}
+    task = {"task": "bake", "category": "oven", "safe_instructions": [asked(3)], "unsafe_instructions": [asked(4)]}
+    put_json(
+        folder / "combine.json",
+        {
+            "chat": [{**chat, "safe_image_path": "1.jpg", "unsafe_image_path": "2.jpg"}],
+            "embodied": [{**task, "safe": "s/3.png", "unsafe": "u/4.png"}],
+        },
+    )
+    for number, name in enumerate(("chat/1.jpg", "chat/2.jpg", "embodied/s/3.png", "embodied/u/4.png"), 1):
+        put(folder / name, picture(number))
+    return folder
+
+
 def write_jailbreakv(folder: Path) -> Path:
     home = folder / "JailBreakV_28K"
     names = ("llm_transfer_attack/same.png", "figstep/same.png", "query_related/SD/same.png")
@@ -350,6 +365,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "vlguard": write_vlguard,
     "mossbench": write_mossbench,
     "siuo": write_siuo,
+    "mssbench": write_mssbench,
     "jailbreakv": write_jailbreakv,
     "mmbench": write_mmbench,
     "seedbench": write_seedbench,
@@ -373,6 +389,7 @@ ROWS = {
     "vlguard": "test.json",
     "mossbench": "data/images_information/information.json",
     "siuo": "data/siuo_gen.json",
+    "mssbench": "combine.json",
     "jailbreakv": "JailBreakV_28K/mini_JailBreakV_28K.csv",
     "mmbench": "mmbench_dev_20230712.tsv",
     "seedbench": "SEED-Bench.json",

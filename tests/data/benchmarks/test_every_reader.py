@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import socket
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from tests.data.benchmarks.layouts import ROWS, SECRET, WRITERS
 from tests.data.formats.layouts import POINTER
 
 PICTURED = [
-    "figstep", "pope", "mm_harmfulbench", "mm_safetybench", "vlguard", "mossbench", "siuo", "jailbreakv", "seedbench", "mme", "scienceqa"
+    "figstep", "pope", "mm_harmfulbench", "mm_safetybench", "vlguard", "mossbench", "siuo", "mssbench", "jailbreakv", "seedbench", "mme",
+    "scienceqa",
 ]  # fmt: skip
 """Those whose fixtures keep their pictures as files."""
 
@@ -116,6 +118,7 @@ def test_rows_without_any_pictures_are_an_error_or_all_missing(name: str, tmp_pa
     for path in [*place.rglob("*")]:
         if path.is_dir() and path.name in (
             "images",
+            "chat",
             "imgs",
             "val2014",
             "test",
@@ -166,7 +169,7 @@ FAULTS: dict[str, Callable[[bytes], bytes]] = {
     "an open quote": lambda data: data + b'\n"open',
     "no JSON": lambda data: data.replace(b":", b";"),
     "other columns": lambda data: data.replace(b"question", b"quest").replace(b"prompt", b"p").replace(b"goal", b"g"),
-    "other labels": lambda data: data.replace(b'"yes"', b'"' + SECRET.encode() + b'"').replace(b"unsafe", SECRET.encode()),
+    "other labels": lambda data: re.sub(rb"unsafe(?!_)", SECRET.encode(), data.replace(b'"yes"', b'"' + SECRET.encode() + b'"')),
     "no text": lambda data: data.replace(b'"text"', b'"t"').replace(b"instruction", b"i"),
     "twice": lambda data: data + data.split(b"\n", 1)[-1],
     "columns that swapped": lambda data: data.replace(b'"image"', b'"\x01"').replace(b'"question"', b'"image"').replace(b'"\x01"', b'"question"'),

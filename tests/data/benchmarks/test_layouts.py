@@ -134,6 +134,22 @@ def test_siuo_asks_openly_or_with_choices(tmp_path: Path) -> None:
     assert choice.samples[0].text.endswith("D. today\nAnswer with the option's letter from the given choices directly.")
 
 
+def test_mssbench_asks_every_question_beside_both_pictures(tmp_path: Path) -> None:
+    chat, embodied = (read("mssbench", layouts.write_mssbench(tmp_path), part=part) for part in ("chat", "embodied"))
+    assert [(sample.text, sample.harmful, seen(sample)) for sample in chat.samples] == [
+        (asked(1), False, [picture(1)]),
+        (asked(1), True, [picture(2)]),
+        (asked(2), False, [picture(1)]),
+        (asked(2), True, [picture(2)]),
+    ]
+    assert [sample.meta["pair"] for sample in chat.samples[:2]] == ["mssbench/chat/1/1"] * 2
+    assert {sample.category for sample in chat.samples} == {"kitchen"}
+    assert [(sample.text, sample.harmful, seen(sample)) for sample in embodied.samples] == [
+        (asked(3), False, [picture(3)]),
+        (asked(4), True, [picture(4)]),
+    ]
+
+
 def test_jailbreakv_finds_the_picture_of_its_own_folder(tmp_path: Path) -> None:
     found = read("jailbreakv", layouts.write_jailbreakv(tmp_path))
     assert [seen(sample) for sample in found.samples] == [[picture(n)] for n in range(3)]

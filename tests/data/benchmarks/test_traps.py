@@ -236,3 +236,35 @@ def test_a_question_without_its_answer_is_listed(tmp_path: Path) -> None:
     assert [(one.id, one.reason.partition(":")[0]) for one in found.missing] == [
         ("mmbench/1", "the row has no right answer among its options")
     ]
+
+
+def test_combine_json_named_combined_json(tmp_path: Path) -> None:
+    place = layouts.write_mssbench(tmp_path)
+    first = benchmark("mssbench", place)
+    (place / "combine.json").rename(place / "combined.json")
+    again = benchmark("mssbench", place)
+    assert again.samples == first.samples
+    assert again.about.sha256 == {"combined.json": first.about.sha256["combine.json"]}
+    (place / "combined.json").unlink()
+    with pytest.raises(
+        DataError, match=r"no 'combine.json' of MSSBench: looked in .* for combine.json, combined.json\."
+    ):
+        benchmark("mssbench", place)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"chat": {}}, "expected a list of objects under 'chat'"),
+        ({"chat": [{"queries": []}]}, "chat, row 1: expected as many texts in queries, at least one"),
+        (
+            {"embodied": [{"safe_instructions": ["a", "b"], "unsafe_instructions": ["c"]}]},
+            "embodied, row 1: expected as many",
+        ),
+    ],
+)
+def test_a_combine_json_that_lacks_what_is_asked(change: dict[str, object], said: str, tmp_path: Path) -> None:
+    place = layouts.write_mssbench(tmp_path)
+    put_json(place / "combine.json", change)
+    with pytest.raises(DataError, match=said):
+        benchmark("mssbench", place, part=next(iter(change)))
