@@ -6,16 +6,20 @@ import re
 from inspect import signature
 from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
-from sightguard.attacks.catalog import attack
+from sightguard.attacks.catalog import attack, attacks_of
+from sightguard.bench import suite as suites
 from sightguard.bench.defenses import known, parts
 from sightguard.bench.pixels import OnModel
+from sightguard.bench.plan import plan
 from sightguard.bench.suite import is_on_model, names, read_suite
 from sightguard.data import benchmarks
 from sightguard.errors import DataError, UnknownName
 from sightguard.pocket.world import SETTINGS
+from tests.data.benchmarks.layouts import write_advbench, write_xstest
 
 
 @pytest.mark.parametrize("name", names())
@@ -33,6 +37,16 @@ def test_benchmarks_options_attacks_and_defenses_exist(name: str) -> None:
         assert parts(defense)
     assert suite.cost
     assert suite.about
+
+
+def test_the_example_of_the_module_can_be_copied(tmp_path: Path) -> None:
+    (block,) = re.findall(r"\n\n((?:    .*\n)+)", suites.__doc__ or "")
+    (tmp_path / "mine.yaml").write_text(dedent(block))
+    write_advbench(tmp_path / "advbench")
+    write_xstest(tmp_path / "xstest")
+    asked = plan(read_suite(tmp_path / "mine.yaml"), None, data=tmp_path, attack=attacks_of(0)).asked
+    assert [len(one.samples) > 0 for one in asked] == [True, True]
+    assert {sample.harmful for sample in asked[1].samples} == {False}
 
 
 PAGES = Path(__file__).parents[2] / "docs" / "suites"

@@ -6,7 +6,7 @@
     about: a paragraph
     settings:
       - {name: blank_image, kinds: [harmful], benchmark: advbench, attacks: [blank], own: blank_image}
-      - {name: xstest_safe, kinds: [over-refusal], benchmark: xstest, options: {subset: safe}}
+      - {name: xstest_safe, kinds: [over-refusal], benchmark: xstest, options: {labels: safe}}
 
 A setting is a benchmark behind attacks, applied in their order. A model that brings data of its own, as the embedded one does, is asked its
 own prompts of the name `own` instead, and the table says so; a setting without `own` is then left out, and the table says that too.
