@@ -25,7 +25,7 @@ from scripts.provenance import provenance
 from sightguard.artifacts import write_json
 from sightguard.attacks.adaptive import adaptive, surfaces_of
 from sightguard.attacks.pgd import TARGET, Pgd
-from sightguard.bench.answered import by_length
+from sightguard.bench.configured import by_length
 from sightguard.bench.pixels import STEPS
 from sightguard.bench.report import write_report
 from sightguard.evaluate.judges import RefusalPhrases

@@ -65,7 +65,7 @@ def measure(model: str, n: int, seed: int, runs: Path) -> dict[str, Any]:
             name: {"beats_noise": told["loss_beats_noise"], "p": told["loss_p"], "note": told["note"]}
             for name, told in by.items()
         }
-        for setting, by in found["manifest"]["about"]["attacks"].items()
+        for setting, by in found["attacks"].items()
     }
     kept = {name: found[name] for name in ("judges", "defenses", "overall", "cost", "adaptive", "noise", "gate")}
     return {**kept, "settings": settings, "attacks": attacks}

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sightguard.bench import answered, report
+from sightguard.artifacts import write_bytes
+from sightguard.bench import answered, pixels, report
 from sightguard.bench.options import Options
 from sightguard.bench.run import bench
 from sightguard.bench.suite import read_suite
 from sightguard.evaluate.folder import RunFolder
-from tests.bench.few import DEFENSES, LIMIT
+from tests.bench.few import ATTACKED, DEFENSES, LIMIT, STEPS
 
 
 def die(*args: Any, **kwargs: Any) -> Any:
@@ -40,4 +41,16 @@ if __name__ == "__main__":
         RunFolder.append = torn  # type: ignore[method-assign, assignment]
     elif point == "before the report":
         report.render_bench = die  # type: ignore[attr-defined]
-    bench("pocket", read_suite("quick"), Path(out), Options(defenses=DEFENSES, limit=LIMIT, batch=4))
+    suite, limit = read_suite("quick"), LIMIT
+    if point.startswith("the attack: "):
+        suite, limit, pixels.STEPS = ATTACKED, 2, STEPS
+        kept = list[Path]()
+
+        def torn_picture(path: Path, data: bytes) -> None:
+            write_bytes(path, data)
+            kept.append(path)
+            if len(kept) == int(point.rpartition(" ")[2]):
+                die()
+
+        pixels.write_bytes = torn_picture  # type: ignore[attr-defined]
+    bench("pocket", suite, Path(out), Options(defenses=DEFENSES, limit=limit, batch=4, measure=suite != ATTACKED))

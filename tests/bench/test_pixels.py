@@ -59,7 +59,7 @@ def test_answers_are_to_what_was_found_and_the_results_say_what_it_is_compared_w
         ("plain/adaptive", "plain/static", "ecso"),
         ("plain/adaptive", "plain/static", "safevlm"),
     }
-    attacks = told["manifest"]["about"]["attacks"]
+    attacks = told["attacks"]
     assert set(attacks) == {"plain/static", "plain/adaptive"}
     assert set(attacks["plain/static"]) == {"none"}
     assert set(attacks["plain/adaptive"]) == {"none", "ecso", "safevlm"}
@@ -88,7 +88,7 @@ def test_what_was_found_is_not_looked_for_again(run: Path, monkeypatch: pytest.M
 
 def test_what_knows_nothing_of_the_defense_is_looked_for_once(run: Path) -> None:
     told = json.loads((run / "out" / "results.json").read_text())
-    attacks = told["manifest"]["about"]["attacks"]
+    attacks = told["attacks"]
     static, adaptive = attacks["plain/static"]["none"], attacks["plain/adaptive"]
     assert adaptive["none"] == static
     assert "black box" in adaptive["ecso"]["note"]

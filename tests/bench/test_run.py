@@ -6,17 +6,22 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sightguard.bench import run
+from sightguard.bench.defenses import Defense, defense
 from sightguard.bench.options import Options, defenses_of
 from sightguard.bench.run import bench
 from sightguard.bench.suite import Suite, read_suite
 from sightguard.cli import app
 from sightguard.errors import OutputError
-from tests.bench.few import DEFENSES, LIMIT
+from sightguard.types import Response, Sample
+from tests.bench.few import DEFENSES, LIMIT, files
 from tests.endpoint import Reply, completion, failure, serve, text_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -66,8 +71,9 @@ def test_killed_and_taken_up_again_it_ends_with_the_same_figures(whole: Path, tm
     assert figures(tmp_path / "out") == figures(whole)
 
 
-def test_another_configuration_is_refused_and_named(whole: Path) -> None:
-    before = {path.name: path.read_bytes() for path in whole.iterdir() if path.is_file()}
+def test_another_configuration_is_refused_and_named(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = files(whole)
+    monkeypatch.setattr("sightguard.bench.run._loaded", lambda *_: pytest.fail("the model was loaded"))
     for other, what in (
         (Options(defenses=DEFENSES, limit=LIMIT, batch=4, seed=1), r"about\.seed \(0 there, 1 here\), settings\."),
         (Options(defenses=DEFENSES, limit=LIMIT - 1, batch=4), r"settings\.benign_image\.n \(6 there, 5 here\)"),
@@ -78,12 +84,46 @@ def test_another_configuration_is_refused_and_named(whole: Path) -> None:
         ),
         (
             Options(defenses=DEFENSES, limit=LIMIT, batch=4, judges=("refusal_phrases",)),
-            r"judge \('pocket-grammar' there, 'refusal_phrases:auto' here\)",
+            r"about\.judging",
         ),
     ):
         with pytest.raises(OutputError, match=rf"holds another run, which differs in .*{what}"):
             bench("pocket", read_suite("quick"), whole, other)
-    assert {path.name: path.read_bytes() for path in whole.iterdir() if path.is_file()} == before
+    assert files(whole) == before
+
+
+def test_what_was_answered_is_not_asked_again(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "tests.bench.killed", str(out), "while a line is written"]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+    before, asked = set(answers_so_far(out)), list[tuple[str, str]]()
+    made = defense
+
+    def counted(name: str, *args: Any) -> Defense:
+        one = made(name, *args)
+
+        def generate(samples: Sequence[Sample]) -> list[Response]:
+            asked.extend((name, sample.id) for sample in samples)
+            return one.generate(samples)
+
+        return replace(one, generate=generate)
+
+    monkeypatch.setattr(run, "defense", counted)
+    for calls in (2 * 5 * LIMIT - len(before), 0):
+        asked.clear()
+        bench("pocket", read_suite("quick"), out, replace(FEW, measure=False))
+        assert len(asked) == len(set(asked)) == calls
+        assert not before & set(asked)
+    # three of the batches of four and two were whole when the fourth was torn
+    assert len(before) == 10
+    assert answers(out) == answers(whole)
+
+
+def answers_so_far(out: Path) -> list[tuple[str, str]]:
+    """Who has answered what, by the lines that are whole."""
+    text = (out / "samples.jsonl").read_text()
+    rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [(row["condition"], row["id"]) for row in rows]
 
 
 def test_the_undefended_model_is_always_there_and_dashes_are_read() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sightguard.artifacts import LOCK, read_json, write_json
 from sightguard.bench.bill import FILE as ASKING
+from sightguard.bench.configured import by_length, in_order
 from sightguard.bench.examples import PER_SETTING
-from sightguard.bench.judging import Judging, told
+from sightguard.bench.judging import Judging
 from sightguard.bench.measure import Measure
 from sightguard.bench.noise import FOLDER as NOISE
 from sightguard.bench.noise import Noise
@@ -17,11 +18,10 @@ from sightguard.bench.options import Options
 from sightguard.bench.plan import Plan
 from sightguard.bench.report import write_report
 from sightguard.bench.results import MEASURED
-from sightguard.bench.suite import static_of
 from sightguard.evaluate.agreement import HARM, REFUSED, agreement
 from sightguard.evaluate.rows import Row
 from sightguard.evaluate.run import evaluate_to
-from sightguard.types import Generate, Sample
+from sightguard.types import Generate
 
 Progress = Callable[[str, int, int], None]
 MAY_HOLD = (
@@ -61,14 +61,14 @@ def answered(
         defenses: who answers, by name.
         judging: who looks, and what asking came to.
         folder: of the run.
-        about: for the manifest.
+        about: what the manifest says.
         found: entries of `measured.json` that are known before anything is asked.
         options: of the run.
         progress: called with (stage, done, of so many).
         measures: what is measured when all is answered, by name; what an earlier call has measured is kept.
         noise: what attacks on pixels are compared with, if there are any.
     """
-    settings = {name: by_length(samples) for name, samples in asked.settings().items()}
+    settings = in_order(asked)
 
     def batch_done(name: str, done: int, total: int) -> None:
         judging.bill.write()
@@ -85,7 +85,7 @@ def answered(
         judging.judge,
         batch=options.batch,
         resume=True,
-        about={**about, **_told(asked), **told(options)},
+        about=about,
         progress=batch_done,
     )
     if noise is not None:
@@ -102,30 +102,6 @@ def answered(
     results = write_report(folder, per_setting=PER_SETTING if options.examples else 0)
     progress("write the report", 1, 1)
     return results
-
-
-def _told(asked: Plan) -> dict[str, Any]:
-    """Return what the manifest says of the plan."""
-    columns = [one.setting for one in asked.asked]
-    return {
-        "suite": asked.suite.as_json(),
-        "settings": {
-            one.setting.name: {
-                "kind": one.setting.kinds[0],
-                "kinds": list(one.setting.kinds),
-                "static": static_of(one.setting, columns),
-                "source": one.source,
-                **one.about,
-            }
-            for one in asked.asked
-        },
-        "left_out": dict(asked.left_out),
-    }
-
-
-def by_length(samples: Sequence[Sample]) -> list[Sample]:
-    """Return samples so that neighbours are of like length: batches are padded less."""
-    return sorted(samples, key=lambda sample: (len(sample.images), len(sample.text)))
 
 
 def _agreement(rows: Iterable[Row]) -> dict[str, Any] | None:

@@ -42,8 +42,13 @@ class Loaded:
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """What the run was made with, by name; what was asked is left out, since prompts are lined up one by one."""
-        about = {name: value for name, value in self.manifest.get("about", {}).items() if name != "settings"}
+        """What the run was made with, by name; what was asked is left out, since prompts are lined up one by one.
+
+        So is what attacks found, which manifests of earlier versions tell.
+        """
+        about = {
+            name: value for name, value in self.manifest.get("about", {}).items() if name not in ("settings", "attacks")
+        }
         parts = {"judge": ", ".join(self.judges), "batch": self.manifest.get("batch"), **about}
         return _flat({**parts, "environment": self.manifest.get("environment", {})})
 

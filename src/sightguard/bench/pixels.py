@@ -10,7 +10,7 @@ What was found is kept in the run's folder, so that a run that goes on does not 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sightguard.artifacts import read_json, write_bytes, write_json
 from sightguard.bench.context import Context
 from sightguard.bench.defenses import Defense, parts
+from sightguard.bench.made_for import answered_in, is_made_for, made_for, refuse_mixed
 from sightguard.bench.own import own_data
 from sightguard.bench.plan import Plan, Planned
 from sightguard.bench.suite import is_on_model, static_of
@@ -82,6 +83,7 @@ def attacked(
     exits: dict[str, int] = {}
     told: dict[str, Any] = {}
     asked = []
+    answers_there = answered_in(folder)
     for one in plan.asked:
         names = [name for name in one.setting.attacks if is_on_model(name)]
         if len(names) > 1:
@@ -96,7 +98,7 @@ def attacked(
             exits[one.setting.name] = attack.number
             continue
         twin = static_of(one.setting, columns) or one.setting.name
-        found = _found(attack, one, twin, vlm, made, context, folder / FOLDER, batch, progress)
+        found = _found(attack, one, twin, vlm, made, context, folder / FOLDER, batch, progress, answers_there)
         told[one.setting.name] = {name: _summary(results) for name, results in found.items()}
         for defense in made:
             results = found.get(defense.name, found.get("none", []))
@@ -141,10 +143,11 @@ def _found(
     folder: Path,
     batch: int,
     progress: Progress,
+    answers: Collection[tuple[str, str]],
 ) -> dict[str, list[Perturbed]]:
     """Return what the attack found, by the defense that it was made against."""
     from sightguard.attacks.adaptive import adaptive, blind, surfaces_of
-    from sightguard.attacks.pgd import TARGET, Pgd
+    from sightguard.attacks.pgd import Pgd
     from sightguard.attacks.soft import DECOYS
 
     for sample in one.samples:
@@ -162,20 +165,29 @@ def _found(
         # what does not depend on the defense is looked for once: by the static attack, where the suite has it
         alike = blind(surfaces)
         place = folder / (twin if alike else one.setting.name) / ("none" if alike else defense.name)
-        kept = _kept(place, one.samples, asdict(options))
+        wanted = made_for(vlm, None if alike else defense, context, one.samples, _target)
+        kept = _kept(place, one.samples, asdict(options), partial(is_made_for, wanted=wanted, answered=bool(answers)))
         if kept is None:
+            refuse_mixed(place, one.setting.name, answers)
             began = time.perf_counter()
             kept = adaptive(
                 surfaces,
                 one.samples,
-                lambda sample: str(sample.meta.get("helpful", TARGET)),
+                _target,
                 options,
                 progress=partial(progress, stage),
             )
             passes = len(one.samples) * STEPS * len(surfaces)
-            _keep(place, kept, asdict(options), {"passes": passes, "seconds": time.perf_counter() - began})
+            _keep(place, kept, asdict(options), {"passes": passes, "seconds": time.perf_counter() - began}, wanted)
         found[defense.name] = [replace(result, note=result.note or surfaces[0].note) for result in kept]
     return found
+
+
+def _target(sample: Sample) -> str:
+    """Return what the answer is to begin with."""
+    from sightguard.attacks.pgd import TARGET
+
+    return str(sample.meta.get("helpful", TARGET))
 
 
 def _value(defense: Defense, context: Context) -> Any:
@@ -197,24 +209,36 @@ def seconds_of_a_pass(folder: Path) -> float | None:
 
 
 def _keep(
-    place: Path, results: Sequence[Perturbed], options: Mapping[str, Any], gradients: Mapping[str, float]
+    place: Path,
+    results: Sequence[Perturbed],
+    options: Mapping[str, Any],
+    gradients: Mapping[str, float],
+    wanted: Mapping[str, str],
 ) -> None:
+    (place / "found.json").unlink(missing_ok=True)  # what it says of other pictures must not stand beside these
     for number, result in enumerate(results):
         write_bytes(place / f"{number:05d}.png", result.sample.images[-1].read())
     rows = [{"id": result.sample.id, "note": result.note, **_losses(result)} for result in results]
     write_json(
-        place / "found.json", {"schema": 1, "options": dict(options), "gradients": dict(gradients), "found": rows}
+        place / "found.json",
+        {"schema": 1, "made_for": dict(wanted), "options": dict(options), "gradients": dict(gradients), "found": rows},
     )
 
 
-def _kept(place: Path, samples: Sequence[Sample], options: Mapping[str, Any]) -> list[Perturbed] | None:
+def _kept(
+    place: Path, samples: Sequence[Sample], options: Mapping[str, Any], is_ours: Callable[[Mapping[str, Any]], bool]
+) -> list[Perturbed] | None:
     from sightguard.attacks.level import with_last_picture
     from sightguard.attacks.perturbed import Perturbed
 
     if not (place / "found.json").is_file():
         return None
     told = read_json(place / "found.json", schema=1)
-    if told["options"] != dict(options) or [row["id"] for row in told["found"]] != [sample.id for sample in samples]:
+    if (
+        not is_ours(told)
+        or told["options"] != dict(options)
+        or [row["id"] for row in told["found"]] != [sample.id for sample in samples]
+    ):
         return None
     found = []
     for number, (sample, row) in enumerate(zip(samples, told["found"], strict=True)):

@@ -12,9 +12,10 @@ from sightguard import __version__
 from sightguard.artifacts import alone_in, output_folder
 from sightguard.attacks.catalog import attacks_of
 from sightguard.bench.answered import MAY_HOLD, Progress, answered
+from sightguard.bench.configured import Configured
 from sightguard.bench.context import Context
 from sightguard.bench.defenses import ours, parts
-from sightguard.bench.judging import judging_of
+from sightguard.bench.judging import judging_of, told
 from sightguard.bench.names import check_names
 from sightguard.bench.options import MAX_NEW_TOKENS, Options, defenses_of
 from sightguard.bench.overlapping import check_overlap
@@ -62,20 +63,30 @@ def bench_remote(
     context = Context(seed=options.seed)
     defenses = {name: _guarded(name, endpoint, context) for name in names}
     with alone_in(output_folder(out, may_hold=MAY_HOLD), "bench") as folder:
-        judging = judging_of(None, options, folder)
-        if not (folder / RESULTS).exists():
-            _check_reached(url, model)
-        twins = check_overlap(asked, {name: Used(known=ours(parts(name))) for name in names})
         about = {
             "model": f"{model} at {url}",
             "seed": options.seed,
             "version": __version__,
             "decoding": endpoint.decoding,
             "concurrency": endpoint.concurrency,
+            **told(options),
         }
-        return answered(
-            asked, defenses, judging, folder, about, found={"overlap": twins}, options=options, progress=show
-        )
+        configured = Configured.of(folder, asked, names, options.batch, about)
+        judging = judging_of(None, options, folder)
+        with configured.begun(judging.judge):
+            if not (folder / RESULTS).exists():
+                _check_reached(url, model)
+            twins = check_overlap(asked, {name: Used(known=ours(parts(name))) for name in names})
+            return answered(
+                asked,
+                defenses,
+                judging,
+                folder,
+                configured.about,
+                found={"overlap": twins},
+                options=options,
+                progress=show,
+            )
 
 
 def _check_attacks(suite: Suite) -> None:

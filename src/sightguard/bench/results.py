@@ -29,7 +29,7 @@ from sightguard.evaluate.rows import Row
 RESULTS = "results.json"
 MEASURED = "measured.json"
 """What a run measured beside its answers, by the arguments of `results`, `PARTS`."""
-PARTS = ("overlap", "agreement", "asking", "costs", "timing", "perplexity", "fluency")
+PARTS = ("overlap", "attacks", "agreement", "asking", "costs", "timing", "perplexity", "fluency")
 BASELINE = "none"
 
 
@@ -43,6 +43,7 @@ def results(
     margin: float = MARGIN,
     seed: int = 0,
     overlap: Mapping[str, Any] | None = None,
+    attacks: Mapping[str, Any] | None = None,
     agreement: Mapping[str, Any] | None = None,
     asking: Mapping[str, Any] | None = None,
     perplexity: Mapping[str, float | None] | None = None,
@@ -63,6 +64,7 @@ def results(
         margin: how many right answers (as a share) a defense may lose and still be called non-inferior.
         seed: of the resamples that intervals between defenses are made of.
         overlap: duplicates between the prompts of the bench and those that anything was fitted on; None: not checked.
+        attacks: what attacks on pixels found, by setting and defense; None where there is none of them.
         agreement: how far the judges agree with each other and with people.
         asking: what asking the judges came to (`sightguard.bench.bill.Bill.told`); None: no model was asked.
         perplexity: of the answers to benign prompts, by defense, where the run took it.
@@ -81,7 +83,7 @@ def results(
     asked = [setting for setting in settings if setting.name in collected.answers]
     order = sorted(dict.fromkeys(defenses), key=lambda name: name != baseline)
     known = {setting.name: known_prompts(collected.answers[setting.name].values(), setting) for setting in asked}
-    losses = (manifest or {}).get("about", {}).get("attacks", {})
+    losses = attacks or (manifest or {}).get("about", {}).get("attacks", {})  # where runs from before them kept it
     beyond = None if noise is None else beyond_noise(collected, noise, asked, losses)
     told: dict[str, Any] = {
         "schema": SCHEMA,
@@ -106,6 +108,7 @@ def results(
         "between": between(collected, asked, order, known, seed=seed),
         "adaptive": corrected(adaptive(collected, asked, order, failures(beyond or ()))),
         "noise": beyond,
+        "attacks": None if attacks is None else dict(attacks),
         "agreement": None if agreement is None else dict(agreement),
         "asking": None if asking is None else dict(asking),
         "manifest": dict(manifest or {}),

@@ -16,9 +16,10 @@ from sightguard import __version__
 from sightguard.artifacts import alone_in, output_folder
 from sightguard.attacks.catalog import attacks_of
 from sightguard.bench.answered import MAY_HOLD, Progress, answered
+from sightguard.bench.configured import Configured, digests
 from sightguard.bench.context import Context
 from sightguard.bench.defenses import defense
-from sightguard.bench.judging import judging_of
+from sightguard.bench.judging import judging_of, told
 from sightguard.bench.measure import measures
 from sightguard.bench.names import check_names
 from sightguard.bench.noise import Noise
@@ -63,44 +64,55 @@ def bench(
         skip_missing=given.skip_missing,
     )
     with alone_in(output_folder(out, may_hold=MAY_HOLD), "bench") as folder:
+        configured = Configured.of(folder, asked, names, given.batch, _known(model, own, given))
         judging = judging_of(own, given, folder)
-        show("load the model", 0, 1)
-        vlm = _loaded(model, own, given)
-        show("load the model", 1, 1)
-        context = Context(
-            model=model,
-            judge=own.judge if own else judging.judge,
-            folders=dict(given.guards or {}),
-            out=folder,
-            seed=given.seed,
-            progress=progress,
-        )
-        made = [defense(name, vlm, context) for name in names]
-        show("check overlap", 0, 1)
-        twins = check_overlap(asked, {one.name: one.used for one in made})
-        show("check overlap", 1, 1)
-        asked, answers, found = attacked(asked, vlm, made, context, folder, batch=given.batch, progress=show)
-        about = {
-            "model": model,
-            "seed": given.seed,
-            "version": __version__,
-            "fingerprint": asdict(vlm.fingerprint),
-            "max_new_tokens": vlm.max_new_tokens,
-            "defenses": {one.name: dict(one.about) for one in made},
-            "attacks": found,
-        }
-        return answered(
-            asked,
-            answers,
-            judging,
-            folder,
-            about,
-            found={"overlap": twins},
-            options=given,
-            progress=show,
-            measures=measures(vlm, made, seed=given.seed, progress=show) if given.measure else None,
-            noise=Noise.of(asked, vlm, made, seed=given.seed, batch=given.batch),
-        )
+        with configured.begun(judging.judge):
+            show("load the model", 0, 1)
+            vlm = _loaded(model, own, given)
+            show("load the model", 1, 1)
+            configured.add(fingerprint=asdict(vlm.fingerprint))
+            context = Context(
+                model=model,
+                judge=own.judge if own else judging.judge,
+                folders=dict(given.guards or {}),
+                out=folder,
+                seed=given.seed,
+                progress=progress,
+            )
+            made = [defense(name, vlm, context) for name in names]
+            configured.add(defenses={one.name: dict(one.about) for one in made})
+            show("check overlap", 0, 1)
+            twins = check_overlap(asked, {one.name: one.used for one in made})
+            show("check overlap", 1, 1)
+            asked, answers, attacks = attacked(asked, vlm, made, context, folder, batch=given.batch, progress=show)
+            return answered(
+                asked,
+                answers,
+                judging,
+                folder,
+                configured.about,
+                found={"overlap": twins, "attacks": attacks or None},
+                options=given,
+                progress=show,
+                measures=measures(vlm, made, seed=given.seed, progress=show) if given.measure else None,
+                noise=Noise.of(asked, vlm, made, seed=given.seed, batch=given.batch),
+            )
+
+
+def _known(model: str, own: Own | None, options: Options) -> dict[str, Any]:
+    """Return what is known of a run before anything is loaded."""
+    return {
+        "model": model,
+        "seed": options.seed,
+        "version": __version__,
+        "max_new_tokens": _longest(own, options),
+        "guards": digests(options.guards or {}),
+        **told(options),
+    }
+
+
+def _longest(own: Own | None, options: Options) -> int:
+    return options.max_new_tokens or (own.max_new_tokens if own else MAX_NEW_TOKENS)
 
 
 def _loaded(model: str, own: Own | None, options: Options) -> VLM:
@@ -109,5 +121,5 @@ def _loaded(model: str, own: Own | None, options: Options) -> VLM:
     where: dict[str, Any] = {
         name: value for name, value in (("device", options.device), ("dtype", options.dtype)) if value is not None
     }
-    longest = options.max_new_tokens or (own.max_new_tokens if own else MAX_NEW_TOKENS)
-    return replace(VLM.load(model, revision=options.revision, **where), batch=options.batch, max_new_tokens=longest)
+    loaded = VLM.load(model, revision=options.revision, **where)
+    return replace(loaded, batch=options.batch, max_new_tokens=_longest(own, options))

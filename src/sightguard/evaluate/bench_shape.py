@@ -122,7 +122,8 @@ AIMED = {
 """Of a row of `adaptive`, likewise."""
 GATE = {"fired": Optional(_SIDES), "settings": Optional(Each(_SIDES))}
 """Of a defense in `gate`, likewise."""
-LATER = {"asking": ASKING, "between": BETWEEN, "noise": NOISE}
+ATTACKS = Optional(Each(Each(lambda value: True)))
+LATER = {"asking": ASKING, "attacks": ATTACKS, "between": BETWEEN, "noise": NOISE}
 """Parts that results from before them may lack."""
 _LATER_IN_ROWS = {"p_holm": Optional(is_share), "inconclusive": Optional(is_text)}
 """Of tests, which those from before may lack as well."""

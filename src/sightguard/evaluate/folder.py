@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -40,19 +40,49 @@ class RunFolder:
             OutputError: not a folder, not writable, or it holds a run that is not to be resumed or is another one.
         """
         folder = cls(path)
-        wanted = {"schema": SCHEMA, **manifest, ENVIRONMENT: environment()}
-        if folder._holds_run():
-            folder._check_same(wanted, resume=resume)
+        if folder.holds_run():
+            if not resume:
+                raise OutputError(f"{str(path)!r} already holds a run. Choose another folder, or resume it.")
+            folder.check(manifest)
             folder._cut_torn_line()
             return folder
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            write_whole(path / MANIFEST, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise OutputError(
-                f"cannot write the run to {str(path)!r}: {error.strerror or error}. Choose another folder."
-            ) from error
+        folder._write({"schema": SCHEMA, **manifest, ENVIRONMENT: environment()})
         return folder
+
+    def check(self, told: Mapping[str, Any], later: Collection[str] = ()) -> None:
+        """Compare what is known so far with the run that is there, if there is one; nothing is written.
+
+        Args:
+            told: of the manifest, as much as is known.
+            later: places such as "about.seed" that do not count where only one of both tells them.
+
+        Raises:
+            OutputError: another run; the message says what differs.
+        """
+        if not self.holds_run():
+            return
+        # as it will look when it is read back: JSON knows no tuples
+        here = json.loads(json.dumps({"schema": SCHEMA, **told}))
+        there = {name: value for name, value in self.manifest.items() if name != ENVIRONMENT}
+        for place in later:
+            if (_at(there, place) is None) != (_at(here, place) is None):
+                there, here = _without(there, place), _without(here, place)
+        if differing := unlike(there, here):
+            raise OutputError(
+                f"{str(self.path)!r} holds another run, which differs in {differing}. Choose another folder, or run the command that began it."
+            )
+
+    def complete(self, told: Mapping[str, Any], later: Collection[str] = ()) -> None:
+        """Write what is known so far, as the manifest or into it, before more is known; arguments and errors as for `check`.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self.check(told, later)
+        began = self.manifest if self.holds_run() else {"schema": SCHEMA, ENVIRONMENT: environment()}
+        whole = _joined(began, json.loads(json.dumps(told)))
+        if whole != began:
+            self._write(whole)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -102,20 +132,18 @@ class RunFolder:
         with (self.path / SAMPLES).open("ab") as file:
             file.write("".join(row.to_line() for row in rows).encode("utf-8"))
 
-    def _holds_run(self) -> bool:
+    def holds_run(self) -> bool:
+        """Return whether a run has begun here."""
         return (self.path / MANIFEST).exists() or (self.path / SAMPLES).exists()
 
-    def _check_same(self, wanted: Mapping[str, Any], *, resume: bool) -> None:
-        where = repr(str(self.path))
-        if not resume:
-            raise OutputError(f"{where} already holds a run. Choose another folder, or resume it.")
-        # as it will look when it is read back: JSON knows no tuples
-        told = json.loads(json.dumps(wanted))
-        differing = unlike({**self.manifest, ENVIRONMENT: told[ENVIRONMENT]}, told)
-        if differing:
+    def _write(self, manifest: Mapping[str, Any]) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        except OSError as error:
             raise OutputError(
-                f"{where} holds another run, which differs in {differing}. Choose another folder, or run the command that began it."
-            )
+                f"cannot write the run to {str(self.path)!r}: {error.strerror or error}. Choose another folder."
+            ) from error
 
     def _cut_torn_line(self) -> None:
         path = self.path / SAMPLES
@@ -123,6 +151,31 @@ class RunFolder:
             with path.open("rb") as file:
                 whole = sum(len(line) for line in file if line.endswith(b"\n"))
             os.truncate(path, whole)
+
+
+def _at(values: Mapping[str, Any], place: str) -> Any:
+    """Return what stands at "about.seed"; None where there is nothing."""
+    name, _, rest = place.partition(".")
+    found = values.get(name)
+    return found if not rest else _at(found, rest) if isinstance(found, Mapping) else None
+
+
+def _without(values: Mapping[str, Any], place: str) -> dict[str, Any]:
+    name, _, rest = place.partition(".")
+    found = values.get(name)
+    kept = {key: value for key, value in values.items() if key != name}
+    return {**kept, name: _without(found, rest)} if rest and isinstance(found, Mapping) else kept
+
+
+def _joined(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both, where they agree on what both tell."""
+    both = {
+        name: _joined(there[name], value)
+        if isinstance(there.get(name), Mapping) and isinstance(value, Mapping)
+        else value
+        for name, value in here.items()
+    }
+    return {**there, **both}
 
 
 def environment() -> dict[str, str | None]:

@@ -202,18 +202,15 @@ def _opened(
     *,
     resume: bool,
 ) -> RunFolder:
-    return RunFolder.open(out, _manifest(conditions, settings, judge, batch, about), resume=resume)
+    manifest = {"judge": name_of(judge), **configuration(list(conditions), settings, batch, about)}
+    return RunFolder.open(out, manifest, resume=resume)
 
 
-def _manifest(
-    conditions: Mapping[str, Generate],
-    settings: Mapping[str, Sequence[Sample]],
-    judge: Judge,
-    batch: int,
-    about: Mapping[str, Any] | None,
+def configuration(
+    conditions: Sequence[str], settings: Mapping[str, Sequence[Sample]], batch: int, about: Mapping[str, Any] | None
 ) -> dict[str, Any]:
+    """Return what a manifest says of a run without its judge: prompts by their digests."""
     return {
-        "judge": name_of(judge),
         "batch": batch,
         "conditions": list(conditions),
         "settings": {setting: {"n": len(samples), "prompts": _fold(samples)} for setting, samples in settings.items()},

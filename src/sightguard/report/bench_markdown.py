@@ -33,6 +33,8 @@ def bench_markdown(results: Mapping[str, Any]) -> str:
         parts += ["## Figures that cannot be relied on", "\n".join(f"- {_plain(one)}" for one in sentences)]
     for table in listings(results):
         parts += [f"## {table.title}", _plain(table.note), markdown_table(table)]
+    if attacks := results.get("attacks"):
+        parts += ["## What attacks on pixels found", _facts(flat(attacks))]
     agreement = _facts(flat(results["agreement"] or {})) or "Not measured in this run."
     parts += ["## How far the judges agree", agreement]
     if lines := asking(results):

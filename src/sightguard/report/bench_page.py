@@ -81,6 +81,7 @@ def render_bench(results: Mapping[str, Any], examples: Sequence[BenchExample] = 
             overlap=overlap_lines(results),
             overlaps=OVERLAPS if has_overlap(results) else "",
             seen=(SEEN, WORDED),
+            attacks=list(flat(results.get("attacks") or {})),
             agreement=list(flat(results["agreement"] or {})),
             asking=asking(results),
             cap=cap(results),
