@@ -91,7 +91,7 @@ def bench(
                 judging,
                 folder,
                 configured.about,
-                found={"overlap": twins, "attacks": attacks or None},
+                found={"overlap": twins} | ({"attacks": attacks} if attacks else {}),
                 options=given,
                 progress=show,
                 measures=measures(vlm, made, seed=given.seed, progress=show) if given.measure else None,
