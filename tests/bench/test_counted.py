@@ -12,6 +12,7 @@ import pytest
 from sightguard.attacks.catalog import attacks_of
 from sightguard.bench import plan as planning
 from sightguard.bench.answered import answered
+from sightguard.bench.configured import Configured
 from sightguard.bench.judging import judging_of
 from sightguard.bench.options import Options
 from sightguard.bench.own import own_data
@@ -52,16 +53,19 @@ def run_of(asked: Plan, folder: Path, **refuses: int) -> dict[str, Any]:
 
     folder.mkdir()
     options = Options(examples=True, batch=64)
-    return answered(
-        asked,
-        {name: answering(below) for name, below in refuses.items()},
-        judging_of(None, options, folder),
-        folder,
-        {"model": "made", "seed": 3},
-        seen=[],
-        options=options,
-        progress=lambda *_: None,
-    )
+    judging = judging_of(None, options, folder)
+    configured = Configured.of(folder, asked, list(refuses), options.batch, {"model": "made", "seed": 3})
+    with configured.begun(judging.judge):
+        return answered(
+            asked,
+            {name: answering(below) for name, below in refuses.items()},
+            judging,
+            folder,
+            configured.about,
+            found={},
+            options=options,
+            progress=lambda *_: None,
+        )
 
 
 def wilson_of(share: float, n: float) -> tuple[float, float]:

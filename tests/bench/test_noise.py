@@ -26,6 +26,7 @@ def plan(**attacks: str) -> Plan:
         Planned(
             setting=Column(name=name, kinds=("harmful",), own="x", attacks=(attack,) if attack else ()),
             samples=SAMPLES,
+            plain=SAMPLES,
             source="made",
             about={},
         )

@@ -112,7 +112,8 @@ def test_reports_say_it_first_and_mark_the_figures(suite: Suite, tmp_path: Path)
     for report in (page, text):
         assert report.index("Some questions were known from fitting") < report.index("Headline")
         assert "of 4, before attacks, fitting or choosing had seen 1 exactly and 1 nearly" in report
-    rows = [line for line in text.splitlines() if line.startswith("| cmrm | asked/")]
+    attacks = text[text.index("## Attacks") : text.index("## Gates")]
+    rows = [line for line in attacks.splitlines() if line.startswith("| cmrm | asked/")]
     assert len(rows) == 5
     assert all(row.count("1 seen in fitting") == 2 for row in rows)
     assert "seen in fitting" in next(line for line in text.splitlines() if line.startswith("| cmrm | "))
