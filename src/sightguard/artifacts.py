@@ -49,6 +49,23 @@ def sha256_json(value: object) -> str:
     return sha256(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode())
 
 
+def well_formed(text: str) -> str:
+    """Return a text that UTF-8 can hold: half a surrogate pair, as an answer cut inside an emoji leaves it, becomes U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def json_text(value: object, *, indent: int | None = None, allow_nan: bool = True) -> str:
+    """Return a value as JSON that UTF-8 can hold: letters as they are, and all as escapes where one has no UTF-8, so that nothing is lost."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent, allow_nan=allow_nan)
+    return text
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: to a temporary name beside it, then renamed."""
     with whole_file(path) as file:
@@ -79,13 +96,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all."""
-    write_bytes(path, text.encode())
+    """Write UTF-8 text whole or not at all; what UTF-8 cannot hold becomes U+FFFD."""
+    write_bytes(path, well_formed(text).encode())
 
 
 def write_json(path: Path, value: object) -> None:
     """Write indented JSON whole or not at all; NaN and infinity are refused, because JSON has no such numbers."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, *, schema: int | Collection[int] | None = None) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _chosen(rows: Iterable[Row], per_setting: int) -> set[Asked]:
 
 
 def _draw(asked: Asked) -> str:
-    return hashlib.sha256("\t".join(asked).encode()).hexdigest()
+    return hashlib.sha256("\t".join(asked).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _example(setting: Setting, rows: dict[str, Row], defenses: Sequence[str]) -> BenchExample:

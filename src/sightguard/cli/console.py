@@ -6,7 +6,6 @@ piped.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -47,7 +46,9 @@ def loaded(model: str, show: Progress, **options: Any) -> VLM:
 
 def print_json(value: object) -> None:
     """Print one JSON value on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    from sightguard.artifacts import json_text
+
+    sys.stdout.write(json_text(value, indent=2) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:

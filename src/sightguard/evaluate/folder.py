@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sightguard.artifacts import write_text
+from sightguard.artifacts import json_text, write_text
 from sightguard.errors import DataError, OutputError
 from sightguard.evaluate.rows import Row
 from sightguard.evaluate.unlike import unlike
@@ -139,7 +139,7 @@ class RunFolder:
     def _write(self, manifest: Mapping[str, Any]) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+            write_whole(self.path / MANIFEST, json_text(manifest, indent=2) + "\n")
         except OSError as error:
             raise OutputError(
                 f"cannot write the run to {str(self.path)!r}: {error.strerror or error}. Choose another folder."

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from sightguard.artifacts import json_text
 from sightguard.types import SAME_AS, Outcome, Response, Risk, Sample, Verdict
 
 RowOutcome = Outcome | Literal["guard_error"] | None
@@ -61,7 +62,7 @@ class Row:
 
     def to_line(self) -> str:
         """Return the row as one line of JSON, with its line end."""
-        return json.dumps(asdict(self), ensure_ascii=False) + "\n"
+        return json_text(asdict(self)) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> Row:

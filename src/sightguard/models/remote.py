@@ -14,8 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sightguard.artifacts import well_formed
 from sightguard.errors import MissingExtra, ModelError, PictureError, UsageError
 from sightguard.types import Image, Message, Response, Sample
 
@@ -121,7 +123,7 @@ class Remote:
             response = _failed(f"{type(error).__name__}: {_short(str(error))}", began)
         except (AttributeError, TypeError, ValueError):  # the client takes any reply of status 200 for an answer
             response = _failed("NotACompletion: the endpoint's reply is no chat completion; check the address", began)
-        return response
+        return _well_formed(response)
 
     def _advice(self, status: int) -> str:
         if status == 404:
@@ -185,13 +187,13 @@ def _check(
 def _message(message: Message) -> Any:
     """Return one turn on the wire: plain text as a string, since not every endpoint takes a list for it, else parts in their order."""
     if not message.images:
-        return {"role": message.role, "content": message.text}
+        return {"role": message.role, "content": well_formed(message.text)}
     return {"role": message.role, "content": [_part(part) for part in message.parts]}
 
 
 def _part(part: str | Image) -> dict[str, Any]:
     if isinstance(part, str):
-        return {"type": "text", "text": part}
+        return {"type": "text", "text": well_formed(part)}
     try:
         data = part.read()
     except OSError as error:
@@ -235,6 +237,12 @@ def _response(answer: ChatCompletion, seconds: float) -> Response:
     if said is None:
         return Response("", error=f"EmptyChoice: no text; finish reason {choice.finish_reason!r}", **known)
     return Response(said, **known)
+
+
+def _well_formed(response: Response) -> Response:
+    """JSON on the wire may hold half an emoji, where an answer was cut inside one; no file takes it."""
+    error = None if response.error is None else well_formed(response.error)
+    return replace(response, text=well_formed(response.text), thought=well_formed(response.thought), error=error)
 
 
 def _failed(error: str, began: float) -> Response:
