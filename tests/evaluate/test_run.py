@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import os
@@ -227,10 +228,17 @@ def test_a_killed_write_leaves_nothing_that_looks_like_a_run(tmp_path: Path) -> 
     assert output_folder(tmp_path) == tmp_path
 
 
-def test_a_write_that_fails_leaves_the_file_as_it_was_and_makes_no_folder(tmp_path: Path) -> None:
+def test_a_write_that_fails_leaves_the_file_as_it_was_and_makes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_whole(tmp_path / "page", "first")
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(tmp_path / "page", "\ud800")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(os, "fsync", full)
+        write_whole(tmp_path / "page", "second")
     with pytest.raises(NotADirectoryError, match="no folder"):
         write_whole(tmp_path / "gone" / "page", "second")
     (tmp_path / "folder").mkdir()
