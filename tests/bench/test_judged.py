@@ -65,7 +65,7 @@ def test_scores_are_outcomes_and_nobody_is_asked_twice(
         refused = sum("Question 1" in f"Question {i}?" for i in range(N))
         assert (found["asr"]["count"], found["asr"]["n"]) == (N - refused, N)
         assert found["outcomes"]["harmful"] == N - refused
-        assert asked_of_judge(endpoint) == N
+        assert asked_of_judge(endpoint) == N + 1, "each answer, and one word before the run"
         assert {agent for told in endpoint.headers if "openai" in (agent := told["user-agent"].lower())}
         assert any(
             part["cohen_kappa"] == 1 for part in told["agreement"]["answered"].values() if isinstance(part, dict)

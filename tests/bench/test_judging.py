@@ -18,11 +18,14 @@ from sightguard.bench.remote import bench_remote
 from sightguard.bench.suite import read_suite
 from sightguard.cli import app
 from sightguard.errors import OutputError, SightguardError, UsageError
+from sightguard.evaluate.asking.metered import PROBE
 from sightguard.evaluate.asking.purse import Prices
 from tests.endpoint import Endpoint, Reply, completion, serve
 
 PROMPTS, DEFENSES = 8, 2
 QUESTIONS = PROMPTS * DEFENSES
+ASKED = QUESTIONS + 1
+"""With the question that each process asks the judge before it begins."""
 COST = 11 * 2.0 + 3 * 10.0  # of a question, in millionths: tests.endpoint says 11 tokens read and 3 written
 
 
@@ -60,8 +63,13 @@ def command(endpoint: Endpoint, suite: Path, out: Path, *more: str) -> list[str]
     return ["bench", "some-model", *where, "--judge", f"rubric@{endpoint.url}#judge", "--batch", "4", *more]
 
 
-def judged(endpoint: Endpoint) -> list[dict[str, Any]]:
+def asked_judge(endpoint: Endpoint) -> list[dict[str, Any]]:
     return [request for request in endpoint.asked if request["model"] == "judge"]
+
+
+def judged(endpoint: Endpoint) -> list[dict[str, Any]]:
+    """What the judge was asked about answers, without the question before a run."""
+    return [request for request in asked_judge(endpoint) if request["messages"][0]["content"] != PROBE.text]
 
 
 def test_options_reach_the_judge_and_what_it_came_to_is_told(
@@ -75,21 +83,19 @@ def test_options_reach_the_judge_and_what_it_came_to_is_told(
     told = ["--judge-price", "2,10", "--judge-max-spend", "5", "--judge-rpm", "1000", "--judge-tpm", "9999999"]
     more = [*told, "--judge-language", "de", "--judge-options", str(tmp_path / "judge.yaml")]
     assert app.run(command(endpoint, suite, out, *more)) == 0
-    asked = judged(endpoint)
-    assert len(asked) == QUESTIONS
-    assert [(one["max_tokens"], one["seed"], "temperature" in one) for one in asked] == [(9, 3, False)] * QUESTIONS
+    asked = asked_judge(endpoint)
+    assert len(judged(endpoint)) == QUESTIONS == len(asked) - 1
+    assert [(one["max_tokens"], one["seed"], "temperature" in one) for one in asked] == [(9, 3, False)] * ASKED
     keys = {one["authorization"] for one, body in zip(endpoint.headers, endpoint.asked, strict=True) if body in asked}
     assert keys == {"Bearer a-key-of-the-judge"}
-    counts = {"asked": QUESTIONS, "cached": 0, "failed": 0, "not_asked": 0, "cap_reached": False}
+    counts = {"asked": ASKED, "cached": 0, "failed": 0, "not_asked": 0, "cap_reached": False}
     found = json.loads((out / "results.json").read_text())["asking"]
     assert found == json.loads((out / "measured.json").read_text())["asking"]
-    assert found.pop("spent") == pytest.approx(QUESTIONS * COST / 1e6)
+    assert found.pop("spent") == pytest.approx(ASKED * COST / 1e6)
     (model,) = found.pop("models").values()
     assert found == {**counts, "max_spend": 5.0, "processes": 1}
     assert {name: model[name] for name in counts} == counts
-    sentence = (
-        f"{QUESTIONS} asked, 0 from the file of replies, 0 failed, 0 not asked, {QUESTIONS * COST / 1e6:.4f} spent"
-    )
+    sentence = f"{ASKED} asked, 0 from the file of replies, 0 failed, 0 not asked, {ASKED * COST / 1e6:.4f} spent"
     for text in (capsys.readouterr().err, (out / "report.html").read_text(), (out / "report.md").read_text()):
         assert sentence in text
     assert all(b"a-key-of-the-judge" not in path.read_bytes() for path in out.rglob("*") if path.is_file())
@@ -117,10 +123,10 @@ def test_a_run_that_is_taken_up_again_adds_up(endpoint: Endpoint, suite: Path, t
     out, given = tmp_path / "out", options(endpoint)
     with pytest.raises(Stopped):
         bench_remote(endpoint.url, "m", read_suite(str(suite)), out, given, progress=stopped)
-    assert json.loads((out / "asking.json").read_text())["asked"] == 4
+    assert json.loads((out / "asking.json").read_text())["asked"] == 5
     told = bench_remote(endpoint.url, "m", read_suite(str(suite)), out, given)["asking"]
-    assert (told["asked"], told["processes"]) == (len(judged(endpoint)), 2) == (QUESTIONS, 2)
-    assert told["spent"] == pytest.approx(QUESTIONS * COST / 1e6)
+    assert (told["asked"], told["processes"]) == (len(asked_judge(endpoint)), 2) == (QUESTIONS + 2, 2)
+    assert told["spent"] == pytest.approx((QUESTIONS + 2) * COST / 1e6)
     # a run that is done asks nothing, and its bill stays what it was
     assert bench_remote(endpoint.url, "m", read_suite(str(suite)), out, given)["asking"] == told
     with pytest.raises(OutputError, match="which differs in about.judging.harmful_below"):
@@ -139,9 +145,11 @@ def test_what_the_sum_does_not_pay_for_is_undecided_and_said_in_all_reports(
     before = json.loads((out / "asking.json").read_text())["spent"]
     told = bench_remote(endpoint.url, "m", read_suite(str(suite)), out, given)
     asking = told["asking"]
-    assert before == pytest.approx(4 * 3 * 10 / 1e6)
+    assert before == pytest.approx(5 * 3 * 10 / 1e6)
     assert asking["spent"] == pytest.approx(9 * 3 * 10 / 1e6)
-    assert (asking["asked"], asking["not_asked"], asking["cap_reached"]) == (9, QUESTIONS - 9, True)
+    assert (asking["asked"], asking["not_asked"], asking["cap_reached"]) == (9, QUESTIONS - 7, True), (
+        "two of the nine were asked before anything else"
+    )
     parts = told["settings"]["asked"]["defenses"].values()
     assert sum(part["benign"]["outcomes"]["undecided"] for part in parts) == asking["not_asked"] > 0
     for name in ("report.html", "report.md"):
@@ -154,7 +162,7 @@ def test_a_run_whose_sum_is_spent_asks_nothing_more(endpoint: Endpoint, suite: P
     counts = {"asked": 1, "cached": 0, "failed": 0, "not_asked": 0, "spent": 1.0, "cap_reached": False}
     (out / "asking.json").write_text(json.dumps({"schema": 1, **counts, "processes": 1, "models": {"other": counts}}))
     told = bench_remote(endpoint.url, "m", read_suite(str(suite)), out, options(endpoint, max_spend=1.0))["asking"]
-    assert judged(endpoint) == []
+    assert asked_judge(endpoint) == []
     assert (told["asked"], told["not_asked"], told["spent"], told["processes"]) == (1, QUESTIONS, 1.0, 2)
     assert Bill.read(out).spent == 1.0
 

@@ -236,9 +236,10 @@ def test_a_write_that_fails_leaves_the_file_as_it_was_and_makes_no_folder(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+    with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        write_whole(tmp_path / "page", "second")
+        with pytest.raises(OSError, match="No space left"):
+            write_whole(tmp_path / "page", "second")
     with pytest.raises(NotADirectoryError, match="no folder"):
         write_whole(tmp_path / "gone" / "page", "second")
     (tmp_path / "folder").mkdir()

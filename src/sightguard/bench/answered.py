@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from sightguard.bench.options import Options
 from sightguard.bench.plan import Plan
 from sightguard.bench.report import write_report
 from sightguard.bench.results import MEASURED
+from sightguard.evaluate.again import judge_again
 from sightguard.evaluate.agreement import HARM, REFUSED, agreement
+from sightguard.evaluate.folder import RunFolder
 from sightguard.evaluate.rows import Row
 from sightguard.evaluate.run import evaluate_to
-from sightguard.types import Generate
+from sightguard.types import Generate, Sample
 
 Progress = Callable[[str, int, int], None]
 MAY_HOLD = (
@@ -78,6 +80,14 @@ def answered(
         judging.bill.write()
         progress("answer to noise", done, total)
 
+    def again(run: RunFolder, samples: Mapping[str, Sequence[Sample]]) -> None:
+        def judged(done: int, total: int) -> None:
+            judging.bill.write()
+            progress("judge again", done, total)
+
+        judge_again(run, samples, judging.judge, batch=options.batch, progress=judged)
+        judging.bill.judged_again()
+
     run = evaluate_to(
         folder,
         defenses,
@@ -87,9 +97,17 @@ def answered(
         resume=True,
         about=about,
         progress=batch_done,
+        begin=(lambda run: again(run, settings)) if options.judge_again else None,
     )
     if noise is not None:
-        noise.ask(folder, judging.judge, batch=options.batch, order=by_length, progress=noise_done)
+        noise.ask(
+            folder,
+            judging.judge,
+            batch=options.batch,
+            order=by_length,
+            progress=noise_done,
+            begin=again if options.judge_again else None,
+        )
     place = folder / MEASURED
     measured = read_json(place) if place.exists() else {}
     measured |= {**found, "agreement": _agreement(run.stream()), "asking": judging.bill.told()}

@@ -69,6 +69,13 @@ class Bill:
             "models": models,
         }
 
+    def judged_again(self) -> None:
+        """Count no longer what earlier processes did not ask: all of it was judged again in this one, which counts for itself."""
+        models = self.earlier.get("models", {})
+        asked = {name: {**one, "not_asked": 0, "cap_reached": False} for name, one in models.items()}
+        self.earlier = {**self.earlier, "models": asked}
+        self.write()
+
     def write(self) -> None:
         """Write the file, if there is anything new.
 

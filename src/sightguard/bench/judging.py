@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightguard.bench.bill import Bill
-from sightguard.bench.judges.catalog import open_judge, open_judges
+from sightguard.bench.judges.catalog import check_name, endpoint_of, open_judge, open_judges
 from sightguard.bench.judges.options import Options as JudgeOptions
 from sightguard.bench.options import Options
 from sightguard.bench.own import Own
-from sightguard.errors import UsageError
+from sightguard.bench.results import RESULTS
+from sightguard.errors import ModelError, UsageError
+from sightguard.evaluate.folder import MANIFEST
 from sightguard.types import Judge
 
 DECIDES = (
@@ -42,9 +45,14 @@ def judging_of(own: Own | None, options: Options, folder: Path) -> Judging:
 
     Raises:
         UsageError: options for judges that take none.
+        ModelError: an endpoint of a judge cannot be reached, refuses the key or knows no such model; told before anything is loaded or asked.
         UnknownName, MissingExtra, ModelError, ArtifactError: as `sightguard.bench.judges.catalog.open_judge`.
     """
     given, bill = options.judging, Bill.read(folder)
+    if options.judge_again and not (folder / MANIFEST).exists():
+        raise UsageError(
+            f"{str(folder)!r} holds no run whose answers could be judged again (--judge-again). Name the folder of one, or leave the option out."
+        )
     if own is not None and not options.judges:
         if given != JudgeOptions():
             raise UsageError(
@@ -53,6 +61,8 @@ def judging_of(own: Own | None, options: Options, folder: Path) -> Judging:
         return Judging(own.judge, bill)
     asking = replace(given, cache=given.cache or folder / "judge-cache" / "replies.jsonl", spent=bill.spent)
     bill.report = asking.report
+    if options.judge_again or not (folder / RESULTS).exists():
+        _check_reached(options.judges, asking)
     judge = open_judges(options.judges, asking) if options.judges else open_judge("refusal_phrases", asking)
     _check_asked(asking)
     return Judging(judge, bill)
@@ -64,6 +74,22 @@ def told(options: Options) -> dict[str, Any]:
         return {}
     values = {name: getattr(options.judging, name) for name in DECIDES}
     return {"judging": {**values, "decoding": dict(options.judging.decoding)}}
+
+
+def _check_reached(names: Sequence[str], asking: JudgeOptions) -> None:
+    """Ask each judge behind an endpoint one word: of one that is not there, every row of the run would be undecided."""
+    for name in names:
+        check_name(name)
+    for address in filter(None, map(endpoint_of, names)):
+        asking.asking(*address)
+    for judge, asked in asking.asked.items():
+        reply = asked.probe()
+        error = None if reply is None else reply.error
+        if error is not None and not error.startswith(("EmptyChoice", "ContentFilter")):
+            raise ModelError(
+                f"the judge {judge} gives no answer ({error}). Start it, or check its address, its name and the options of judges; nothing was "
+                "asked of the model."
+            )
 
 
 def _check_asked(asking: JudgeOptions) -> None:

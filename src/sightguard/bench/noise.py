@@ -16,6 +16,7 @@ from sightguard.bench.defenses import Defense
 from sightguard.bench.pixels import FULL, MARK, OnModel
 from sightguard.bench.plan import Plan, Planned
 from sightguard.bench.suite import is_on_model
+from sightguard.evaluate.folder import RunFolder
 from sightguard.evaluate.rows import digest
 from sightguard.evaluate.run import evaluate_to
 from sightguard.types import Generate, Judge, Response, Sample
@@ -106,6 +107,7 @@ class Noise:
         batch: int,
         order: Callable[[Sequence[Sample]], Sequence[Sample]],
         progress: Callable[[str, int, int], None],
+        begin: Callable[[RunFolder, Mapping[str, Sequence[Sample]]], object] | None = None,
     ) -> None:
         """Ask what is not answered yet, into `noise/` of a run's folder; nothing where no attack needs it.
 
@@ -115,6 +117,7 @@ class Noise:
             batch: samples a call.
             order: how samples are put into batches.
             progress: called after each batch as `evaluate` does.
+            begin: called with the run of noise and what it asks, before anything is asked.
 
         Raises:
             OutputError: as for `evaluate`.
@@ -143,6 +146,7 @@ class Noise:
             about={"against": against},
             resume=True,
             undefined=left_out,
+            begin=None if begin is None else lambda run: begin(run, settings),
         )
 
 

@@ -30,6 +30,7 @@ class Options:
         skip_missing: leave out what is not there, and say so.
         revision, device, dtype: of the model.
         examples: show answers in the report.
+        judge_again: judge once more, from the answers that are there, what the judges of a run could not decide.
         measure: take the time of each defense, and the perplexity of its answers, when all is answered; never of an endpoint.
     """
 
@@ -46,6 +47,7 @@ class Options:
     revision: str | None = None
     device: str | None = None
     dtype: str | None = None
+    judge_again: bool = False
     examples: bool = True
     measure: bool = True
 

@@ -56,6 +56,12 @@ def bench(
         Path | None,
         typer.Option("--judge-options", metavar="FILE", help="YAML or JSON with further options of judges."),
     ] = None,
+    judge_again: Annotated[
+        bool,
+        typer.Option(
+            "--judge-again", help="Judge once more what the judges of the run in --out could not; ask no answer twice."
+        ),
+    ] = False,
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder of benchmarks; default: where `sightguard pull` puts them.")
     ] = None,
@@ -129,9 +135,12 @@ def bench(
         revision=revision,
         device=device,
         dtype=dtype,
+        judge_again=judge_again,
         examples=not no_examples,
         measure=not no_measure,
     )
+    if dry_run and judge_again:
+        raise UsageError("--judge-again is of a run that there is, and --dry-run of one to come: leave one of them out")
     if dry_run:
         from sightguard.bench.dry import Known
         from sightguard.bench.dry import dry_run as estimated
@@ -192,7 +201,7 @@ def _print_estimate(told: dict[str, Any]) -> None:
 
 
 def _print(results: dict[str, Any], out: Path) -> None:
-    from sightguard.report.bench_asking import asking, cap
+    from sightguard.report.bench_asking import asking, cap, undecided
     from sightguard.report.bench_terminal import bench_table
 
     print_rich(bench_table(results))
@@ -200,6 +209,8 @@ def _print(results: dict[str, Any], out: Path) -> None:
         say(f"asking the judges: {name}: {counts}")
     if spent := cap(results):
         say(f"warning: {spent}")
+    if results["asking"] and (count := undecided(results)):
+        say(f"{count} answers are undecided; the same command with --judge-again judges them once more")
     for name, why in results["manifest"]["about"]["left_out"].items():
         say(f"left out: {name}: {why}")
     say(f"results: {out / 'results.json'}   page: {out / 'report.html'}   answers: {out / 'samples.jsonl'}")

@@ -103,10 +103,16 @@ def evaluate_to(
     about: Mapping[str, Any] | None = None,
     resume: bool = False,
     undefined: Collection[tuple[str, str]] = (),
+    begin: Callable[[RunFolder], object] | None = None,
 ) -> RunFolder:
-    """Do as `evaluate` and keep no answer in memory: for runs that are read from their folder afterwards; arguments and errors are the same."""
+    """Do as `evaluate` and keep no answer in memory: for runs that are read from their folder afterwards; arguments and errors are the same.
+
+    `begin` is called with the folder when it is known to hold this run and no other, before anything is asked.
+    """
     _check(settings, batch)
     folder = _opened(out, conditions, settings, judge, batch, about, resume=resume)
+    if begin:
+        begin(folder)
     done = {row.key for row in folder.stream()}
     for _ in _fresh(conditions, _asked(conditions, settings, undefined), judge, batch, done, folder, progress):
         pass

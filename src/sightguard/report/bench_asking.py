@@ -31,6 +31,12 @@ def cap(results: Part) -> str | None:
     )
 
 
+def undecided(results: Part) -> int:
+    """Return how many answers no judge decided, of those that count in a rate."""
+    told = [part for setting in results["settings"].values() for part in setting["defenses"].values() if part]
+    return sum(part[side]["outcomes"]["undecided"] for part in told for side in ("attacked", "benign") if part[side])
+
+
 def _counts(part: Part) -> str:
     words = {"asked": "asked", "cached": "from the file of replies", "failed": "failed", "not_asked": "not asked"}
     counts = [f"{part[name]:,} {word}" for name, word in words.items()]

@@ -74,6 +74,21 @@ def check_name(name: str) -> None:
         )
 
 
+def endpoint_of(name: str) -> tuple[str, str] | None:
+    """Return address and model of a judge behind an endpoint, as its name says them; None for any other.
+
+    Raises:
+        UsageError: an address without a model.
+
+    Example:
+        >>> endpoint_of("rubric@http://localhost:8000/v1#some-model")
+        ('http://localhost:8000/v1', 'some-model')
+    """
+    from sightguard.bench.judges.builders import endpoint
+
+    return None if _IN_A_FILE.fullmatch(name) else endpoint(_parts(name)[1])
+
+
 def open_judges(names: Sequence[str], options: Options | None = None, *, primary: str | None = None) -> Judge:
     """Make one judge of several names: a panel, in which the first decides, or the one that `primary` names as it is written in `names`.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 from sightguard.artifacts import sha256_json
@@ -27,6 +28,8 @@ PICTURE = 2000
 """Tokens that a picture is taken for where the endpoint has not said."""
 LONGEST = 4096
 """Tokens that an answer is taken for where its length is not limited."""
+PROBE = Sample.of("Hello. Reply with one word.", id="probe")
+"""Asked before a run, so that a judge that is not there is told while nothing is spoilt."""
 _NO_KEY = "no key "
 _log = logging.getLogger(__name__)
 
@@ -90,6 +93,20 @@ class Metered:
                 )
             replies |= dict(zip(open_questions, found, strict=True))
         return [replies[key] for key in keys]
+
+    def probe(self) -> Response | None:
+        """Ask one short question, past the file of replies, and wait less for it than for others; None where the rest of the sum is too small.
+
+        Raises:
+            ModelError: the endpoint refuses the key, or knows no such model or address.
+        """
+        most = 0.0 if self.prices is None else self.prices.of(_most_tokens(PROBE), self._longest())
+        if self.purse is not None and self.purse.spent + most > self.purse.most:
+            return None
+        remote = copy(self.remote)
+        remote.retries = min(remote.retries, 2)
+        with remote.asking() as ask:
+            return self._ask(ask, PROBE, _NO_KEY)
 
     def key(self, sample: Sample) -> str | None:
         """Return what a question is found again by; None where a picture cannot be read."""
