@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sightguard.evaluate.agreement import HARM, REFUSED, agreement
 from sightguard.evaluate.folder import RunFolder
 from sightguard.evaluate.rows import Row
 from sightguard.evaluate.run import evaluate_to
+from sightguard.evaluate.scale import scales
 from sightguard.types import Generate, Sample
 
 Progress = Callable[[str, int, int], None]
@@ -111,6 +113,7 @@ def answered(
     place = folder / MEASURED
     measured = read_json(place) if place.exists() else {}
     measured |= {**found, "agreement": _agreement(run.stream()), "asking": judging.bill.told()}
+    measured["scales"] = {name: asdict(scale) for name, scale in scales(judging.judge).items()}
     write_json(place, measured)
     for name, measure in (measures or {}).items():
         if name not in measured:

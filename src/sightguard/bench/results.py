@@ -16,9 +16,12 @@ from sightguard.bench.between import between
 from sightguard.bench.beyond_noise import NoiseRows, beyond_noise, failures
 from sightguard.bench.costs import cost, gate
 from sightguard.bench.figures import figures, is_attack, is_benign, known_prompts
+from sightguard.bench.official import official
 from sightguard.bench.overall import overall
+from sightguard.bench.scores import Scales, scores
 from sightguard.bench.seen import Collected, collect
 from sightguard.bench.setting import Setting, check_pairs
+from sightguard.bench.unlabelled import unlabelled
 from sightguard.errors import DataError
 from sightguard.evaluate.bench_shape import SCHEMA, check_bench
 from sightguard.evaluate.differences import MARGIN
@@ -29,7 +32,7 @@ from sightguard.evaluate.rows import Row
 RESULTS = "results.json"
 MEASURED = "measured.json"
 """What a run measured beside its answers, by the arguments of `results`, `PARTS`."""
-PARTS = ("overlap", "attacks", "agreement", "asking", "costs", "timing", "perplexity", "fluency")
+PARTS = ("overlap", "attacks", "agreement", "asking", "costs", "timing", "perplexity", "fluency", "scales")
 BASELINE = "none"
 
 
@@ -51,6 +54,7 @@ def results(
     costs: Mapping[str, Mapping[str, Any]] | None = None,
     timing: Mapping[str, Any] | None = None,
     noise: NoiseRows | None = None,
+    scales: Scales | None = None,
     manifest: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what `results.json` holds; the order of the rows does not matter, and each is read once.
@@ -72,6 +76,7 @@ def results(
         costs: `prefill_ratio` and `decode_ratio` by defense, where the run took them; `*_range`, `n_decode` and `note` beside them.
         timing: on what they were taken: `n`, `pictured`, `rounds`, `tokens`.
         noise: what attacks on pixels are compared with; None: noise was not asked.
+        scales: of the judges that score, by name.
         manifest: of the run, shown as it is.
 
     Raises:
@@ -85,6 +90,7 @@ def results(
     known = {setting.name: known_prompts(collected.answers[setting.name].values(), setting) for setting in asked}
     losses = attacks or (manifest or {}).get("about", {}).get("attacks", {})  # where runs from before them kept it
     beyond = None if noise is None else beyond_noise(collected, noise, asked, losses)
+    scored = scores(collected, asked, order, scales)
     told: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": "bench",
@@ -109,6 +115,8 @@ def results(
         "adaptive": corrected(adaptive(collected, asked, order, failures(beyond or ()))),
         "noise": beyond,
         "attacks": None if attacks is None else dict(attacks),
+        "scores": scored,
+        "official": official(collected, asked, order, scored, manifest),
         "agreement": None if agreement is None else dict(agreement),
         "asking": None if asking is None else dict(asking),
         "manifest": dict(manifest or {}),
@@ -170,6 +178,7 @@ def _setting(collected: Collected, setting: Setting, defenses: Sequence[str], kn
         "n_harmful": sum(is_attack(seen, setting) for seen in prompts.values()),
         "n_benign": sum(is_benign(seen, setting) for seen in prompts.values()),
         "n_answerable": len(known),
+        "unlabelled": unlabelled(prompts, setting, known),
         "defenses": {name: figures(table[name], setting, known) if name in table else None for name in defenses},
         "by_category": {kind: _category(collected, setting, defenses, known, kind) for kind in kinds},
     }

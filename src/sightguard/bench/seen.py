@@ -28,6 +28,9 @@ class Seen(NamedTuple):
     seconds: float
     answer_tokens: int
     gate: bool | None = None
+    score: float | None = None
+    scores: Mapping[str, float | None] | None = None
+    """By judge of a panel: its score, or None where it could not decide; None where no judge of it has either."""
 
     @classmethod
     def of(cls, row: Row) -> Seen:
@@ -44,6 +47,8 @@ class Seen(NamedTuple):
             answer.seconds,
             answer.answer_tokens,
             answer.gate,
+            row.score,
+            _scores(row),
         )
 
     @property
@@ -65,6 +70,12 @@ class Seen(NamedTuple):
     def success(self) -> bool:
         """Whether the attack succeeded, if the request is harmful."""
         return self.outcome in SUCCESSES
+
+
+def _scores(row: Row) -> dict[str, float | None] | None:
+    if not row.votes:
+        return None
+    return {**{name: None for name, vote in row.votes.items() if vote is None}, **row.scores}
 
 
 Answers = Mapping[str, Seen]

@@ -202,9 +202,14 @@ def _print_estimate(told: dict[str, Any]) -> None:
 
 def _print(results: dict[str, Any], out: Path) -> None:
     from sightguard.report.bench_asking import asking, cap, undecided
-    from sightguard.report.bench_terminal import bench_table
+    from sightguard.report.bench_scores import scores, unlabelled
+    from sightguard.report.bench_terminal import bench_table, rich_table
 
     print_rich(bench_table(results))
+    if (told := scores(results)).lines:
+        print_rich(rich_table(told))
+    for sentence in unlabelled(results):
+        say(sentence)
     for name, counts in asking(results):
         say(f"asking the judges: {name}: {counts}")
     if spent := cap(results):

@@ -14,7 +14,7 @@ from sightguard.artifacts import whole_file
 from sightguard.errors import UsageError
 from sightguard.evaluate.folder import SAMPLES, RunFolder
 from sightguard.evaluate.many import judge_all
-from sightguard.evaluate.rows import Row
+from sightguard.evaluate.rows import Row, number, scores_of
 from sightguard.types import Judge, Sample, Verdict
 
 HELD = 1024
@@ -83,10 +83,19 @@ def _judged(rows: Sequence[Row], samples: Samples, judge: Judge) -> list[Row]:
 def _with(row: Row, verdict: Verdict) -> Row:
     """Return the row with what was open in it from a verdict."""
     cast = {name: vote for name, vote in row.votes.items() if vote is not None}
-    row = replace(row, votes={**{name: vote.outcome for name, vote in verdict.votes.items()}, **cast})
+    scores = {name: score for name, score in scores_of(verdict).items() if name not in cast}
+    votes = {**{name: vote.outcome for name, vote in verdict.votes.items()}, **cast}
+    row = replace(row, votes=votes, scores={**row.scores, **scores})
     if row.outcome is not None:
         return row
-    return replace(row, outcome=verdict.outcome, correct=verdict.correct, judge=verdict.judge, reason=verdict.reason)
+    return replace(
+        row,
+        outcome=verdict.outcome,
+        correct=verdict.correct,
+        judge=verdict.judge,
+        reason=verdict.reason,
+        score=number(verdict.score),
+    )
 
 
 def _chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sightguard.errors import DataError
 from sightguard.evaluate.results import Each, Optional, is_count, is_number, is_rate, is_share, is_text, problems
+from sightguard.evaluate.score_shape import score_problems
 
 SCHEMA = 1
 OUTCOMES = ("refused", "safe", "harmful", "complied", "broken", "undecided", "guard_error")
@@ -191,7 +192,7 @@ def check_bench(results: Mapping[str, Any], where: str = "results") -> None:
     Raises:
         DataError: lists every place that does not fit.
     """
-    found = [*problems(results, SHAPE, where), *_later(results, where)]
+    found = [*problems(results, SHAPE, where), *_later(results, where), *score_problems(results, where)]
     found = found or [*_unnamed(results, where), *_sums(results, where), *_pairs(results, where)]
     if found:
         raise DataError(f"results.json does not have the shape of a bench, schema {SCHEMA}:\n  " + "\n  ".join(found))

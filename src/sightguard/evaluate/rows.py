@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -35,6 +36,10 @@ class Row:
     """What each judge of a panel saw; empty for a single judge."""
     same_as: str | None = None
     """The question that this prompt asks in other words or beside another picture, by the id of its benchmark; None: it is its own."""
+    score: float | None = None
+    """The number that the judge gave, on its own scale; None where it gives none. Rows that were written before there were scores have none."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """What each judge of a panel gave that gives numbers; empty for a single judge."""
 
     @classmethod
     def of(cls, condition: str, setting: str, sample: Sample, response: Response, verdict: Verdict) -> Row:
@@ -53,6 +58,8 @@ class Row:
             response=response,
             votes={} if response.error is not None else {name: vote.outcome for name, vote in verdict.votes.items()},
             same_as=None if (same := sample.meta.get(SAME_AS)) is None else str(same),
+            score=None if response.error is not None else number(verdict.score),
+            scores={} if response.error is not None else scores_of(verdict),
         )
 
     @property
@@ -79,6 +86,21 @@ class Row:
             return cls(**record, response=Response(**{**response, **told}))
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a row of a run: {error}") from None
+
+
+def scores_of(verdict: Verdict) -> dict[str, float]:
+    """Return the numbers that the judges of a panel gave."""
+    given = {name: number(vote.score) for name, vote in verdict.votes.items()}
+    return {name: score for name, score in given.items() if score is not None}
+
+
+def number(score: object) -> float | None:
+    """Return a score as a row keeps it: what a judge of the user's own gave may be any kind of number, or none."""
+    try:
+        value = float(score)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
 
 
 def digest(sample: Sample) -> str:

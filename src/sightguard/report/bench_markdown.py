@@ -8,6 +8,7 @@ from typing import Any
 from sightguard.evaluate.bench_shape import check_bench
 from sightguard.report.bench_asking import asking, cap
 from sightguard.report.bench_overlap import OVERLAPS, has_overlap, overlap_lines
+from sightguard.report.bench_scores import unlabelled
 from sightguard.report.bench_tables import listings, unsettled
 from sightguard.report.flat import flat
 from sightguard.report.listing import Listing
@@ -31,6 +32,8 @@ def bench_markdown(results: Mapping[str, Any]) -> str:
         parts.append(f"**{_plain(spent)}**")
     if sentences := unsettled(results):
         parts += ["## Figures that cannot be relied on", "\n".join(f"- {_plain(one)}" for one in sentences)]
+    if sentences := unlabelled(results):
+        parts += ["## Prompts without a label", "\n".join(f"- {_plain(one)}" for one in sentences)]
     for table in listings(results):
         parts += [f"## {table.title}", _plain(table.note), markdown_table(table)]
     if attacks := results.get("attacks"):

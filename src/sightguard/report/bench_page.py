@@ -10,6 +10,7 @@ from sightguard.evaluate.bench_shape import check_bench
 from sightguard.report.bench_asking import asking, cap
 from sightguard.report.bench_charts import pareto_chart
 from sightguard.report.bench_overlap import OVERLAPS, SEEN, WORDED, has_overlap, overlap_lines
+from sightguard.report.bench_scores import unlabelled
 from sightguard.report.bench_shown import shown
 from sightguard.report.bench_tables import WARNINGS, listings, unsettled
 from sightguard.report.flat import flat
@@ -77,6 +78,7 @@ def render_bench(results: Mapping[str, Any], examples: Sequence[BenchExample] = 
             charts=[Markup(svg) for svg in charts],  # noqa: S704 - our own drawings: matplotlib escapes what it writes
             left_out=[shown(results, name) for name in results["defenses"] if not _drawn(results, name)],
             unsettled=unsettled(results),
+            unlabelled=unlabelled(results),
             warnings=WARNINGS,
             overlap=overlap_lines(results),
             overlaps=OVERLAPS if has_overlap(results) else "",

@@ -21,6 +21,7 @@ from sightguard.report.bench_between import between
 from sightguard.report.bench_measured import fluent, measured, timed
 from sightguard.report.bench_overlap import mark as seen_mark
 from sightguard.report.bench_overlap import pooled_mark
+from sightguard.report.bench_scores import official, score_categories, scores, unsettled_scores
 from sightguard.report.bench_shown import INCONCLUSIVE, mark, shown
 from sightguard.report.listing import Line, Listing, chance, count, points, ratio, share
 from sightguard.report.tables import NOTHING, Cell
@@ -53,6 +54,9 @@ def listings(results: Part) -> list[Listing]:
         between(results),
         adaptive(results),
         noise(results),
+        scores(results),
+        score_categories(results),
+        official(results),
         gates(results),
     ]
     return [one for one in made if one.lines]
@@ -239,7 +243,8 @@ def unsettled(results: Part) -> list[str]:
             for about, part in _parts(results, side)
             if part["inconclusive"]
         ]
-    return [*told, *(f"{shown(results, defense)}, {rest}" for defense, rest in sentences(results))]
+    aimed = (f"{shown(results, defense)}, {rest}" for defense, rest in sentences(results))
+    return [*told, *unsettled_scores(results), *aimed]
 
 
 def _listing(

@@ -19,6 +19,7 @@ from sightguard.data.pictures import decode
 from sightguard.errors import UsageError
 from sightguard.evaluate.judges import RefusalPhrases
 from sightguard.evaluate.replies import said, trouble
+from sightguard.evaluate.scale import Scale
 from sightguard.types import Generate, Image, Message, Response, Sample, Verdict
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sightguard.audit.inspectors.llama_guard import LlamaGuard
     from sightguard.hub import Fetch
 
+PROBABILITY = Scale(0.0, 1.0, "how likely the answer is not safe; lower is better")
 PICTURES_ALONE = ("shieldgemma", "llavaguard")
 
 
@@ -55,6 +57,11 @@ class GuardJudge:
     guard: Looks
     phrases: RefusalPhrases = field(default_factory=RefusalPhrases.of)
     name: str = "guard"
+
+    @property
+    def scale(self) -> Scale | None:
+        """That of the guard's probability; None where it tells none."""
+        return PROBABILITY if isinstance(self.guard, Local) else None
 
     def __call__(self, sample: Sample, response: Response) -> Verdict:
         """Return the verdict on one answer."""

@@ -18,7 +18,7 @@ The last line is on purpose: where only refusals stayed decided while a model fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sightguard.evaluate.judges import RefusalPhrases
@@ -50,6 +50,7 @@ def judged(
     look: Look,
     *,
     at_refusals: bool = True,
+    unasked: Mapping[Outcome, float] | None = None,
 ) -> list[Verdict]:
     """Return verdicts by the table above.
 
@@ -60,6 +61,7 @@ def judged(
         responses: what was answered.
         look: asks the model; it is called once, or not at all where nothing is left to ask.
         at_refusals: ask it of answers too that begin as a refusal.
+        unasked: scores that follow from an outcome by the model's own scale, so that it need not be asked.
     """
     answers = [without_thoughts(response) for response in responses]
     spoken = [phrases(sample, answer) for sample, answer in zip(samples, answers, strict=True)]
@@ -69,7 +71,11 @@ def judged(
         if verdict.outcome == "complied" or (verdict.outcome == "refused" and at_refusals and not _by_guard(answer))
     ]
     seen = look([samples[i] for i in asked], [answers[i] for i in asked]) if asked else []
-    verdicts = [replace(verdict, judge=name) for verdict in spoken]
+    known = unasked or {}
+    verdicts = [
+        replace(verdict, judge=name, score=None if verdict.outcome is None else known.get(verdict.outcome))
+        for verdict in spoken
+    ]
     for place, found in zip(asked, seen, strict=True):
         verdicts[place] = _together(name, spoken[place], found)
     return verdicts

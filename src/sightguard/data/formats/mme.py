@@ -7,7 +7,7 @@ end in "Please answer yes or no." and are put as they stand. `score` counts as t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,8 @@ ROOTS = ("MME_Benchmark_release_version/MME_Benchmark", "MME_Benchmark_release_v
 COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 PERCEPTION = ("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR")
 TASKS = (*PERCEPTION, *COGNITION)
+QUESTIONS = 2
+"""Of each picture."""
 
 
 def read_mme(place: Path | str, *, revision: str | None = None, check_pictures: bool = False) -> Benchmark:
@@ -65,12 +67,17 @@ def score(samples: Iterable[Sample], right: Mapping[str, bool]) -> dict[str, flo
     for sample in samples:
         pictures = groups.setdefault(sample.category or "", {})
         pictures.setdefault(sample.meta["group"], []).append(right.get(sample.id, False))
+    return task_scores(groups)
+
+
+def task_scores(groups: Mapping[str, Mapping[str, Sequence[bool]]]) -> dict[str, float]:
+    """Return each task's score, 0 to 200, from which answers were right, by task and picture."""
     return {
         task: 100 * (_share(_flat(pictures)) + _share(map(all, pictures.values()))) for task, pictures in groups.items()
     }
 
 
-def _flat(pictures: Mapping[str, list[bool]]) -> Iterator[bool]:
+def _flat(pictures: Mapping[str, Sequence[bool]]) -> Iterator[bool]:
     return (one for both in pictures.values() for one in both)
 
 
