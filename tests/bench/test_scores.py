@@ -281,6 +281,10 @@ def test_the_average_is_over_sub_tasks_and_not_over_answers() -> None:
     told = results(rows, ONE, ("none",), model="tiny", scales=SCALES, manifest=manifest)
     assert told["official"]["s"]["defenses"]["none"]["average"] == 4.5
     assert results(rows[::-1], ONE, ("none",), model="tiny", scales=SCALES, manifest=manifest) == told
+    assert told["official"]["s"]["defenses"]["none"]["inconclusive"] is None
+    guarded = [replace(row, score=None, outcome="refused") if i % 2 else row for i, row in enumerate(rows)]
+    found = results(guarded, ONE, ("none",), model="tiny", scales=SCALES, manifest=manifest)
+    assert "27 that the judge was not asked about" in found["official"]["s"]["defenses"]["none"]["inconclusive"]
     attacked = copy.deepcopy(manifest)
     attacked["about"]["suite"]["settings"][0]["attacks"] = ["blank"]
     assert results(rows, ONE, ("none",), model="tiny", scales=SCALES, manifest=attacked)["official"] == {}

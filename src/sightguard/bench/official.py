@@ -46,11 +46,17 @@ def official(
                 "benchmark": "mme",
                 "defenses": {name: mme(answers[name]) if name in answers else None for name in defenses},
             }
-        elif asked == "rtvlm" and judge is not None:
+        elif asked == "rtvlm" and scores is not None and judge is not None:
+            means = scores["settings"][setting.name]["defenses"]
             told[setting.name] = {
                 "benchmark": "rtvlm",
                 "judge": judge,
-                "defenses": {name: rtvlm(answers[name], judge) if name in answers else None for name in defenses},
+                "defenses": {
+                    name: {**rtvlm(answers[name], judge), "inconclusive": means[name][judge]["inconclusive"]}
+                    if name in answers
+                    else None
+                    for name in defenses
+                },
             }
     return told
 

@@ -120,7 +120,8 @@ def _mean(told: Part, mark: str, name: str = "mean") -> Cell:
 
 
 def _rtvlm(told: Part) -> Cell:
-    return _mean(told, "", "average") if told["average"] is not None else Cell(NOTHING, _in_one(told["reason"]))
+    mark = INCONCLUSIVE if told["inconclusive"] else ""
+    return _mean(told, mark, "average") if told["average"] is not None else Cell(NOTHING, _in_one(told["reason"]))
 
 
 def _mme(told: Part) -> list[tuple[str, Cell]]:
