@@ -161,4 +161,4 @@ def test_a_run_can_do_without(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (
         told["timing"] is told["fluency"] is told["cost"]["none"]["prefill_ratio"] is told["perplexity"]["none"] is None
     )
-    assert set(json.loads((out / "measured.json").read_text())) == {"overlap", "agreement", "asking"}
+    assert set(json.loads((out / "measured.json").read_text())) == {"overlap", "agreement", "asking", "scales"}
