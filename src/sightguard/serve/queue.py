@@ -69,12 +69,14 @@ class Queue:
         """Take a job in.
 
         Raises:
-            Full: as many wait as may.
+            Full: as many wait as may, and each of them is still waited for.
             Closed: the server is being stopped.
         """
         with self._changed:
             if self._closed:
                 raise Closed("the server is being stopped; send the request again later")
+            if len(self._jobs) >= self._most:
+                self._make_place()
             if len(self._jobs) >= self._most:
                 batches = len(self._jobs) / self._engine.batch + 1
                 raise Full(len(self._jobs), max(1, round(batches * self._seconds)))
@@ -134,6 +136,10 @@ class Queue:
             self._changed.wait_for(self._together, max(self._wait, SHARE * self._seconds))
             taken = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._engine.batch))]
         return [job for job in taken if not _given_up(job)]
+
+    def _make_place(self) -> None:
+        """Let those go that nobody waits for any more."""
+        self._jobs = deque([job for job in self._jobs if not _given_up(job)])
 
     def _together(self) -> bool:
         return len(self._jobs) >= self._expected or self._closed
