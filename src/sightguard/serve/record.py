@@ -35,6 +35,8 @@ class Record:
     answer_tokens: int | None = None
     texts: list[str] = field(default_factory=list, repr=False)
     began: float = field(default_factory=time.monotonic)
+    created: int = field(default_factory=lambda: int(time.time()))
+    """When it came, in seconds since 1970."""
 
     def wrote(self, piece: Piece) -> None:
         """Note some more text."""

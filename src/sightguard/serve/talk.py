@@ -39,7 +39,7 @@ class Talk:
     ended: bool = False
 
     def __post_init__(self) -> None:
-        self.stamp = Stamp(self.record.id, self.service.created, self.service.engine.name)
+        self.stamp = Stamp(self.record.id, self.record.created, self.service.engine.name)
 
     async def begin(self) -> None:
         """Wait until the guard has seen the request, and decide whether the model may speak.
