@@ -14,6 +14,7 @@ from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from sightguard.engine.sampling import Draw
 from sightguard.engine.text import Written
+from sightguard.engine.unthought import Unthought
 from sightguard.serve.job import Alternative, Done, Failed, Finish, Job, Piece, Proof, TokenLogprob
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Row:
         self.job, self._vlm, self._proof = job, vlm, proof
         self.told = ""
         """Text that the client has; a second attempt must not contradict it."""
+        self._marks_told = 0
         self.over = False
         """Done or failed was told."""
         self.looked: Looked | None = None
@@ -54,10 +56,13 @@ class Row:
         self.finish: Finish | None = None
         self.scores: Tensor | None = None
         """Log probabilities of the place that is being written, where they are wanted."""
-        self._repeated = 0
-        self._written = Written(
-            lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)), self.job.decoding.stop
-        )
+        self._repeated, self._marks_repeated = 0, 0
+
+        def written() -> Written:
+            return Written(lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)), self.job.decoding.stop)
+
+        thoughts = self._vlm.thoughts
+        self._written: Written | Unthought = written() if thoughts is None else Unthought(thoughts, written)
 
     @property
     def at_rest(self) -> bool:
@@ -81,10 +86,7 @@ class Row:
         if self.over:
             return
         self._prove()
-        if self._vlm.thoughts is None:
-            self._written.end()
-        else:
-            self._answer_again()
+        self._written.end()
         self._tell(last=True)
         self.over = True
         self.job.tell(Done(self.finish or "length", self.prompt_tokens, len(self.tokens)))
@@ -106,23 +108,14 @@ class Row:
         logprob = self._logprob(token)
         if not (self.job.stream or self.job.decoding.stop):
             self._written.keep(token, logprob)
-        elif self._vlm.thoughts is None:
-            self._written.add(token, logprob)
         else:
-            self._answer_again()
+            self._written.add(token, logprob)
         if self._written.stopped:
             self.finish = "stop"
         elif len(self.tokens) >= self.limit:
             self.finish = "length"
         if self.job.stream and self.finish is None:
             self._tell()
-
-    def _answer_again(self) -> None:
-        """Of a thinking model only the answer is written; where it begins is known only from the whole."""
-        assert self._vlm.thoughts is not None
-        _, answer = self._vlm.thoughts.split(self.tokens)
-        self._written.text = self._written.decode(answer)
-        self._written.cut()
 
     def _tell(self, *, last: bool = False) -> None:
         text, logprobs = self._written.take(last=last)
@@ -133,9 +126,13 @@ class Row:
                 return
             self._repeated += repeated
             text = text[repeated:]
+        known = min(self._marks_told - self._marks_repeated, len(logprobs))
+        self._marks_repeated += len(logprobs)
+        logprobs = logprobs[known:]
         if text or logprobs:
             self.told += text
             self._repeated += len(text)
+            self._marks_told += len(logprobs)
             self.job.tell(Piece(text, logprobs))
 
     def _logprob(self, token: int) -> TokenLogprob | None:
