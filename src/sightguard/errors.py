@@ -54,7 +54,11 @@ class MissingExtra(SightguardError, ImportError):
 
 
 class DataError(SightguardError, ValueError):
-    """Input data that cannot be used."""
+    """Input data that cannot be used; `sample` is the id of the sample that is meant, where it is one of several."""
+
+    def __init__(self, message: object = "", *, sample: str | None = None) -> None:
+        super().__init__(message)
+        self.sample = sample
 
 
 class CannotCertify(DataError):

@@ -25,6 +25,10 @@ no untrusted file may ask for."""
 POINTER = b"version https://git-lfs"
 """How a git-LFS pointer begins: a small text that stands where the data should be."""
 
+ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations of EXIF in which width and height change places."""
+
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, struct.error, zlib.error)
 """What Pillow's decoders raise on damaged files."""
 
@@ -52,6 +56,22 @@ def decode(image: Image, *, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
             f"{where} is truncated or damaged: expected a complete {picture.format} picture, but {_reason(error)}. "
             "Fetch the file again."
         ) from error
+
+
+def upright_size(image: Image, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return width and height of what `decode` returns, from the head of the file alone.
+
+    Raises:
+        PictureError: as `decode`, but for what is wrong behind the head.
+    """
+    where = _describe(image)
+    picture = _open(_read(image, where), where)
+    _check_size(picture, where, max_pixels)
+    width, height = picture.size
+    with contextlib.suppress(*_BROKEN):
+        if picture.getexif().get(ORIENTATION) in SIDEWAYS:
+            return height, width
+    return width, height
 
 
 def _describe(image: Image) -> str:

@@ -83,7 +83,7 @@ class LocalEngine:
         return self.guarded.vlm if job.plain else self.guarded.speaker
 
     def _attempt(self, rows: Sequence[Row], notes: Notes, *, retries: int) -> None:
-        """Write rows together; if that fails in smaller parts, so that what fails alone is told so."""
+        """Write rows together; if that fails, without the row that the error names, or by halves until what fails stands alone."""
         rows = [row for row in rows if not self._given_up(row)]
         if not rows:
             return
@@ -92,18 +92,20 @@ class LocalEngine:
             return
         except Exception as error:
             trouble, message = trouble_of(error), message_of(error)
+            meant = error.sample if isinstance(error, DataError) else None
             if len(rows) == 1 and trouble == "guard_error":
                 log.exception("the guarded model failed on one request")
         # the error is gone here, and with it the memory of the pass that it ended
         left = [row for row in rows if not row.over]
         if trouble == "out_of_memory":
             self._out_of_memory(left, notes, retries)
-        elif len(rows) == 1:
-            for row in left:
+        elif named := [row for row in left if len(rows) == 1 or row.job.id == meant]:
+            for row in named:
                 row.fail(trouble, message)
+            self._attempt([row for row in left if row not in named], notes, retries=retries)
         else:
-            for row in left:
-                self._attempt([row], notes, retries=retries)
+            for part in halves(left):
+                self._attempt(part, notes, retries=retries)
 
     def _out_of_memory(self, rows: Sequence[Row], notes: Notes, retries: int) -> None:
         if torch.cuda.is_available():
@@ -114,8 +116,7 @@ class LocalEngine:
                     "out_of_memory", "the server has no memory left for this request; send it again later, or smaller"
                 )
             return
-        half = (len(rows) + 1) // 2
-        for part in (rows[:half], rows[half:]):
+        for part in halves(rows):
             self._attempt(part, notes, retries=retries - 1)
 
     def _write(self, rows: Sequence[Row], notes: Notes) -> None:
@@ -159,6 +160,12 @@ class LocalEngine:
                 vlm.anatomy.base(**batch.inputs, use_cache=False)
         found = [notes.of(sample.id, method).gate for sample in samples]
         return [tuple(gate[layer] for layer in sorted(gate)) for gate in found]
+
+
+def halves(rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Return the first half and the rest."""
+    half = (len(rows) + 1) // 2
+    return rows[:half], rows[half:]
 
 
 def trouble_of(error: Exception) -> Trouble:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from sightguard.engine.lengths import Lengths
 from sightguard.errors import DataError, ModelError, PromptTooLong
 from sightguard.models.chat import render
 from sightguard.models.text import opens_itself
@@ -38,10 +39,12 @@ class Signs:
     _ids: frozenset[int] = field(init=False, repr=False)
     _tokenizer: Any = field(init=False, repr=False)
     """Its own, since the model's is held while the model runs."""
+    _lengths: Lengths = field(init=False, repr=False)
     _alone: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._tokenizer = copy.deepcopy(self.vlm.processor.tokenizer)
+        self._lengths = Lengths(self.vlm.processor)
         tokens = special_tokens(self._tokenizer)
         self.strings = (*tokens, *turn_openings(self.vlm.processor, tokens))
         # a word that a tokenizer does not know is no sign
@@ -65,6 +68,8 @@ class Signs:
                     raise DataError(
                         f"a text of the {message.role!r} holds {sign!r}, which this model reads as a sign of its own. Take it out of the text."
                     )
+        if context is not None and (tokens := self._lengths.of(sample)) > context:
+            raise PromptTooLong(f"the prompt has {tokens:,} tokens; this model takes at most {context:,}. Shorten it.")
         # a tokenizer may read other letters as a sign too, after it has normalized them
         if self._count(sample) != self._count(_said(sample, WORDS[0])):
             raise DataError(

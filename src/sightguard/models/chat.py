@@ -80,7 +80,9 @@ def _apply(processor: Any, sample: Sample, *, opens: bool) -> str:
     try:
         text: str = processor.apply_chat_template(conversation(sample), add_generation_prompt=opens, tokenize=False)
     except TemplateError as error:
-        raise DataError(f"the chat template of this model refuses sample {sample.id!r}: {error}") from error
+        raise DataError(
+            f"the chat template of this model refuses sample {sample.id!r}: {error}", sample=sample.id
+        ) from error
     return text
 
 
@@ -90,9 +92,13 @@ def _part(part: Any) -> dict[str, str]:
 
 def _check(sample: Sample) -> None:
     if not any(message.parts for message in sample.messages):
-        raise DataError(f"sample {sample.id!r} has nothing in it: expected at least one message with text or a picture")
+        raise DataError(
+            f"sample {sample.id!r} has nothing in it: expected at least one message with text or a picture",
+            sample=sample.id,
+        )
     last: Message = sample.messages[-1]
     if last.role != "user":
         raise DataError(
-            f"sample {sample.id!r} ends with a turn of {last.role!r}; the last turn must be the user's, so that there is something to answer"
+            f"sample {sample.id!r} ends with a turn of {last.role!r}; the last turn must be the user's, so that there is something to answer",
+            sample=sample.id,
         )

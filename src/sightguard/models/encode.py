@@ -103,7 +103,8 @@ def _check_placeholders(samples: Sequence[Sample], placeholder: str) -> None:
         if placeholder and placeholder in sample.text:
             raise DataError(
                 f"the text of sample {sample.id!r} holds {placeholder!r}, which this model reads as a piece of a picture. "
-                "Take it out of the text; pictures stand in `parts`, as Image."
+                "Take it out of the text; pictures stand in `parts`, as Image.",
+                sample=sample.id,
             )
 
 
@@ -111,7 +112,7 @@ def _pictures(sample: Sample) -> list[PIL.Image.Image]:
     try:
         return [decode(image) for image in sample.images]
     except PictureError as error:
-        raise PictureError(f"sample {sample.id!r}: {error}") from error
+        raise PictureError(f"sample {sample.id!r}: {error}", sample=sample.id) from error
 
 
 def _check_length(batch: Batch, limit: int | None) -> None:
@@ -120,5 +121,6 @@ def _check_length(batch: Batch, limit: int | None) -> None:
     lengths = batch.real.sum(1).tolist()
     longest = max(range(len(lengths)), key=lengths.__getitem__)
     raise PromptTooLong(
-        f"the prompt of sample {batch.samples[longest].id!r} has {lengths[longest]} tokens; this model takes at most {limit}. Shorten it."
+        f"the prompt of sample {batch.samples[longest].id!r} has {lengths[longest]} tokens; this model takes at most {limit}. Shorten it.",
+        sample=batch.samples[longest].id,
     )
