@@ -1,28 +1,30 @@
-"""Signs that a user must not write: tokens of the model's own, and the words with which its chat template opens a turn."""
+"""Signs that a user must not write: tokens of the model's own, and the words with which its chat template opens a turn.
+
+A text is searched for them, and so is the prompt that it becomes part of: there each sign must stand as often as in the prompt of the same
+conversation with harmless words. So it does not matter over how many parts a sign is split, what stands between them, or whether the template
+or the tokenizer makes it of other letters.
+"""
 
 from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sightguard.engine.lengths import Lengths
-from sightguard.errors import DataError, ModelError, PromptTooLong
+from sightguard.engine.openings import SHORTEST, WORDS, turn_openings
+from sightguard.errors import DataError, PromptTooLong
 from sightguard.models.chat import render
 from sightguard.models.text import opens_itself
-from sightguard.types import Message, Role, Sample
+from sightguard.types import Message, Sample
 
 if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
 
-WORDS = ("alpha", "beta", "gamma")
-"""What is said in the conversation by which the template is read."""
 LETTERS = 64
 """Letters of a token, on average, that no text has: a longer one is too long for the model, and is not read to find that out."""
-SHORTEST = 3
-"""Letters of a turn's opening; a shorter one (a line break, a colon) is in every text."""
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Signs:
     vlm: VLM
     strings: tuple[str, ...] = field(init=False)
     """What must not stand in a text."""
+    _folded: tuple[str, ...] = field(init=False, repr=False)
+    """The same as the tokenizer reads it."""
     _ids: frozenset[int] = field(init=False, repr=False)
     _tokenizer: Any = field(init=False, repr=False)
     """Its own, since the model's is held while the model runs."""
@@ -47,6 +51,7 @@ class Signs:
         self._lengths = Lengths(self.vlm.processor)
         tokens = special_tokens(self._tokenizer)
         self.strings = (*tokens, *turn_openings(self.vlm.processor, tokens))
+        self._folded = tuple(sign for sign in map(self._fold_sign, self.strings) if len(sign) >= SHORTEST)
         # a word that a tokenizer does not know is no sign
         self._ids = frozenset(self._tokenizer.convert_tokens_to_ids(tokens)) - {self._tokenizer.unk_token_id}
 
@@ -62,29 +67,43 @@ class Signs:
                 f"the texts have {letters:,} letters; this model takes at most {context:,} tokens. Shorten them."
             )
         for message in sample.messages:
-            for part in message.parts:
-                sign = next((sign for sign in self.strings if isinstance(part, str) and sign in part), None)
-                if sign is not None:
-                    raise DataError(
-                        f"a text of the {message.role!r} holds {sign!r}, which this model reads as a sign of its own. Take it out of the text."
-                    )
+            joined = "".join(part for part in message.parts if isinstance(part, str))
+            sign = next((sign for sign in self.strings if sign in joined), None)
+            if sign is not None:
+                raise DataError(
+                    f"a text of the {message.role!r} holds {sign!r}, which this model reads as a sign of its own. Take it out of the text."
+                )
         if context is not None and (tokens := self._lengths.of(sample)) > context:
             raise PromptTooLong(f"the prompt has {tokens:,} tokens; this model takes at most {context:,}. Shorten it.")
-        # a tokenizer may read other letters as a sign too, after it has normalized them
-        if self._count(sample) != self._count(_said(sample, WORDS[0])):
+        if list(self._counts(sample)) != list(self._counts(_said(sample, WORDS[0]))):
             raise DataError(
                 "a text of this conversation holds something that this model reads as a sign of its own. Take it out of the text."
             )
 
-    def _count(self, sample: Sample) -> int:
-        bare = sample.without_images()
-        if not any(message.parts for message in bare.messages):
-            return 0
-        texts = render(self.vlm.processor, [bare])
-        tokenizer = self._tokenizer
+    def _counts(self, sample: Sample) -> Iterator[int]:
+        """Yield how often each sign stands in what the model reads, and in what a guard reads of it without the pictures."""
+        readings = [sample, sample.without_images()] if sample.images else [sample]
+        for text in render(self.vlm.processor, [one for one in readings if any(turn.parts for turn in one.messages)]):
+            yield self._special(text)
+            yield from (_occurrences(sign, text) for sign in self.strings)
+            folded = self._fold(text)
+            yield from (_occurrences(sign, folded) for sign in self._folded)
+
+    def _special(self, text: str) -> int:
         with self._alone:
-            (row,) = tokenizer(texts, add_special_tokens=not opens_itself(tokenizer, texts[0]))["input_ids"]
+            (row,) = self._tokenizer([text], add_special_tokens=not opens_itself(self._tokenizer, text))["input_ids"]
         return sum(token in self._ids for token in row)
+
+    def _fold(self, text: str) -> str:
+        """Return a text as the tokenizer reads it: full-width letters as plain ones, letters without width gone, and so on."""
+        inner = getattr(self._tokenizer, "backend_tokenizer", None)
+        normalizer = getattr(inner, "normalizer", None)
+        return text if normalizer is None else str(normalizer.normalize_str(text))
+
+    def _fold_sign(self, sign: str) -> str:
+        # behind a word, for what some tokenizers put before the first letter of a text
+        word = WORDS[0]
+        return self._fold(word + sign).removeprefix(self._fold(word))
 
 
 def special_tokens(tokenizer: Any) -> list[str]:
@@ -94,24 +113,12 @@ def special_tokens(tokenizer: Any) -> list[str]:
     return sorted((token for token in found if token.strip()), key=lambda token: (-len(token), token))
 
 
-def turn_openings(processor: Any, tokens: Sequence[str]) -> list[str]:
-    """Return the words by which a chat template opens a turn where it uses words alone ("ASSISTANT:").
-
-    A turn that is opened by a special token cannot be written by a user who may not write that token.
-    """
-    roles: tuple[Role, ...] = ("user", "assistant", "user")
-    turns = tuple(Message(role, (word,)) for role, word in zip(roles, WORDS, strict=True))
-    try:
-        (text,) = render(processor, [Sample("turns", turns)])
-    except (DataError, ModelError):
-        return []
-    found: list[str] = []
-    for before, after in ((WORDS[0], WORDS[1]), (WORDS[1], WORDS[2]), (WORDS[2], None)):
-        rest = text.partition(before)[2]
-        between = (rest.partition(after)[0] if after else rest).strip()
-        if len(between) >= SHORTEST and not any(token in between for token in tokens):
-            found.append(between)
-    return list(dict.fromkeys(found))
+def _occurrences(sign: str, text: str) -> int:
+    """Count, those too that share letters."""
+    found, place = 0, text.find(sign)
+    while place >= 0:
+        found, place = found + 1, text.find(sign, place + 1)
+    return found
 
 
 def _said(sample: Sample, word: str) -> Sample:
