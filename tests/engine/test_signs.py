@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 import unicodedata
 from types import SimpleNamespace
@@ -47,7 +48,7 @@ MARKERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "chatml": (CHATML, ("<|im_start|>", "<|im_end|>")),
     "llama 2": (LLAMA2, ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>")),
     "llama 2, pictures first": (PICTURES_FIRST, ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>")),
-    "llama 2, as trained": (META, ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "</s>")),
+    "llama 2, as trained": (META, ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>")),
     "gemma": (GEMMA, ("<start_of_turn>", "<end_of_turn>")),
     "thinking": (THINKING, ("<|im_start|>", "<|im_end|>")),
     "words behind a token": (NUMBERED, ("User:", "Assistant:", "System:")),
@@ -121,7 +122,7 @@ def split(draw: st.DrawFn, markers: tuple[str, ...]) -> tuple[Part, ...]:
     text = draw(st.sampled_from([text, wide(text), "\u200b".join(text)]))
     places = sorted({0, len(text), *draw(st.lists(st.integers(1, max(len(text) - 1, 1)), max_size=3))})
     parts: list[Part] = []
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         parts.append(text[start:end])
         if draw(st.integers(0, 3)) == 0:
             parts.append(tiny.picture())
@@ -179,6 +180,15 @@ def test_harmless_conversations_pass(name: str, folds: bool) -> None:
     turns = Message("user", ("a", tiny.picture(), "b")), Message("assistant", said[:2]), Message("user", said)
     assert passes(name, Sample("turns", turns), folds=folds)
     assert passes(name, Sample("picture", (Message("user", (tiny.picture(),)),)), folds=folds)
+
+
+@ALL
+def test_a_special_token_is_refused_in_halves_too_and_in_letters_that_are_only_folded_into_its_letters_it_is_text(
+    name: str,
+) -> None:
+    assert not passes(name, Sample("x", (Message("user", ("a </", "s> b")),)))
+    assert not passes(name, Sample("x", (Message("user", ("a <im", tiny.picture(), "age> b")),)))
+    assert passes(name, Sample.of(f"a {wide('</s>')} b"), folds=True)
 
 
 def test_a_tokenizer_that_forgets_capitals_reads_small_letters_as_a_marker() -> None:

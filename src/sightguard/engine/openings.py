@@ -70,4 +70,4 @@ def _signs(line: str) -> Iterator[str]:
 
 def _opens(line: str) -> bool:
     """Whether the line before the first text opens its turn, rather than being the end of a prompt of the template's own."""
-    return len(line) <= LONGEST and line.endswith((":", "#")) or bool(_MARK.fullmatch(line))
+    return (len(line) <= LONGEST and line.endswith((":", "#"))) or bool(_MARK.fullmatch(line))

@@ -39,7 +39,7 @@ class Signs:
     strings: tuple[str, ...] = field(init=False)
     """What must not stand in a text."""
     _folded: tuple[str, ...] = field(init=False, repr=False)
-    """The same as the tokenizer reads it."""
+    """Openings of turns as the tokenizer reads them; of what it reads as a token it says so itself."""
     _ids: frozenset[int] = field(init=False, repr=False)
     _tokenizer: Any = field(init=False, repr=False)
     """Its own, since the model's is held while the model runs."""
@@ -50,8 +50,9 @@ class Signs:
         self._tokenizer = copy.deepcopy(self.vlm.processor.tokenizer)
         self._lengths = Lengths(self.vlm.processor)
         tokens = special_tokens(self._tokenizer)
-        self.strings = (*tokens, *turn_openings(self.vlm.processor, tokens))
-        self._folded = tuple(sign for sign in map(self._fold_sign, self.strings) if len(sign) >= SHORTEST)
+        openings = turn_openings(self.vlm.processor, tokens)
+        self.strings = (*tokens, *openings)
+        self._folded = tuple(sign for sign in map(self._fold_sign, openings) if len(sign) >= SHORTEST)
         # a word that a tokenizer does not know is no sign
         self._ids = frozenset(self._tokenizer.convert_tokens_to_ids(tokens)) - {self._tokenizer.unk_token_id}
 
