@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import struct
 import warnings
-import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sightguard.data.flatten import BROKEN, flatten, upright
 from sightguard.errors import PictureError
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations of EXIF in which width and height change places."""
 
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, struct.error, zlib.error)
-"""What Pillow's decoders raise on damaged files."""
-
 
 def decode(image: Image, *, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
     """Return the picture as RGB: upright, first frame, transparent parts on white.
@@ -44,16 +40,16 @@ def decode(image: Image, *, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
         PictureError: the picture is missing, a folder, empty, truncated, too large, or not a picture.
     """
     where = _describe(image)
-    encoded = _read(image, where)
-    picture = _open(encoded, where)
+    picture = _open(_read(image, where), where)
     _check_size(picture, where, max_pixels)
+    kind = picture.format
     try:
         picture.load()
-        upright = _upright(picture)
-        return _flatten(upright)
-    except _BROKEN as error:
+        picture = upright(picture)  # the one that lay is freed before the next copy is made
+        return flatten(picture)
+    except BROKEN as error:
         raise PictureError(
-            f"{where} is truncated or damaged: expected a complete {picture.format} picture, but {_reason(error)}. "
+            f"{where} is truncated or damaged: expected a complete {kind} picture, but {_reason(error)}. "
             "Fetch the file again."
         ) from error
 
@@ -68,7 +64,7 @@ def upright_size(image: Image, *, max_pixels: int = MAX_PIXELS) -> tuple[int, in
     picture = _open(_read(image, where), where)
     _check_size(picture, where, max_pixels)
     width, height = picture.size
-    with contextlib.suppress(*_BROKEN):
+    with contextlib.suppress(*BROKEN):
         if picture.getexif().get(ORIENTATION) in SIDEWAYS:
             return height, width
     return width, height
@@ -110,7 +106,7 @@ def _open(encoded: bytes, where: str) -> PIL.Image.Image:
         raise PictureError(
             f"{where} is not a picture in a known format ({len(encoded)} bytes). Known: {', '.join(FORMATS)}."
         ) from None
-    except _BROKEN as error:
+    except BROKEN as error:
         raise PictureError(f"{where} is not a readable picture: {_reason(error)}. Fetch the file again.") from error
 
 
@@ -123,39 +119,6 @@ def _check_size(picture: PIL.Image.Image, where: str, max_pixels: int) -> None:
             f"{where} is too large to decode: {width} x {height} = {width * height:,} pixels, at most {max_pixels:,}. "
             "Scale it down."
         )
-
-
-def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
-    from PIL import ImageOps
-
-    with contextlib.suppress(*_BROKEN):  # damaged metadata says nothing about the pixels
-        return ImageOps.exif_transpose(picture)
-    return picture
-
-
-def _flatten(picture: PIL.Image.Image) -> PIL.Image.Image:
-    import PIL.Image
-
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return _eight_bits(picture)
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    layer = picture.convert("RGBA")
-    white = PIL.Image.new("RGBA", layer.size, (255, 255, 255, 255))
-    return PIL.Image.alpha_composite(white, layer).convert("RGB")
-
-
-def _eight_bits(picture: PIL.Image.Image) -> PIL.Image.Image:
-    import numpy as np
-    import PIL.Image
-
-    values: Any = np.asarray(picture, dtype=np.float64)
-    # a plain convert() clips deep greys to white; the depth is not kept by Pillow, so it is read off the values
-    full = next((scale for scale in (1.0, 255.0, 65535.0) if values.max(initial=0.0) <= scale), values.max(initial=0.0))
-    if picture.mode != "F":
-        full = max(full, 65535.0)
-    grey = np.clip(np.rint(values / full * 255), 0, 255).astype(np.uint8)
-    return PIL.Image.fromarray(grey).convert("RGB")
 
 
 def _reason(error: Exception) -> str:
