@@ -145,7 +145,7 @@ WITH_A_MODEL = {
         "generate pocket -p hello --image {place}/text.png",
         1,
         "sample 'prompt': the picture '{place}/text.png' is not a picture in a known format (17 bytes). Known: PNG, JPEG, WEBP, "
-        "GIF, BMP, TIFF, PPM, TGA, AVIF, ICO.",
+        "GIF, BMP, TIFF, PPM, TGA, AVIF.",
     ),
     "an unknown reference": (
         "fit pocket --out {place}/out --reference projct",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sightguard.data.flatten import BROKEN, flatten, upright
 from sightguard.errors import PictureError
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 64_000_000
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "AVIF", "ICO")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "AVIF")
 """Raster formats only (JPEG includes the two-picture files of phones). Pillow hands EPS to an external program, which
-no untrusted file may ask for."""
+no untrusted file may ask for, and decodes icons (ICO, ICNS) before their size can be asked for."""
 
 POINTER = b"version https://git-lfs"
 """How a git-LFS pointer begins: a small text that stands where the data should be."""
@@ -27,6 +27,30 @@ POINTER = b"version https://git-lfs"
 ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations of EXIF in which width and height change places."""
+
+
+_TILE = (322, 323)
+"""The tags of a TIFF that say how wide and high its tiles are."""
+
+
+class Measure(NamedTuple):
+    """What a header says of a picture."""
+
+    width: int
+    height: int
+    pixels: int
+    """That decoding unfolds: width times height, or those of one tile where a tile is larger than the picture."""
+
+
+def measure(image: Image, *, max_pixels: int = MAX_PIXELS) -> Measure:
+    """Return how large a picture is; nothing is decoded, so the rest of it may be damaged.
+
+    Raises:
+        PictureError: as for `decode`.
+    """
+    where = _describe(image)
+    with _open(_read(image, where), where) as picture:
+        return _measured(picture, where, max_pixels)
 
 
 def decode(image: Image, *, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
@@ -41,7 +65,7 @@ def decode(image: Image, *, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
     """
     where = _describe(image)
     picture = _open(_read(image, where), where)
-    _check_size(picture, where, max_pixels)
+    _measured(picture, where, max_pixels)
     kind = picture.format
     try:
         picture.load()
@@ -110,15 +134,25 @@ def _open(encoded: bytes, where: str) -> PIL.Image.Image:
         raise PictureError(f"{where} is not a readable picture: {_reason(error)}. Fetch the file again.") from error
 
 
-def _check_size(picture: PIL.Image.Image, where: str, max_pixels: int) -> None:
+def _measured(picture: PIL.Image.Image, where: str, max_pixels: int) -> Measure:
     width, height = picture.size
     if width < 1 or height < 1:
         raise PictureError(f"{where} has no pixels: {width} x {height}.")
-    if width * height > max_pixels:
+    unfolds = max((picture.size, _tile(picture)), key=lambda size: size[0] * size[1])
+    pixels = unfolds[0] * unfolds[1]
+    if pixels > max_pixels:
         raise PictureError(
-            f"{where} is too large to decode: {width} x {height} = {width * height:,} pixels, at most {max_pixels:,}. "
+            f"{where} is too large to decode: {unfolds[0]} x {unfolds[1]} = {pixels:,} pixels, at most {max_pixels:,}. "
             "Scale it down."
         )
+    return Measure(width, height, pixels)
+
+
+def _tile(picture: PIL.Image.Image) -> tuple[int, int]:
+    """Return the size of the tiles of a TIFF, each of which is unfolded whole; 0 where there are none."""
+    tags = getattr(picture, "tag_v2", None) or {}
+    wide, high = (tags.get(tag, 0) for tag in _TILE)
+    return (wide, high) if isinstance(wide, int) and isinstance(high, int) else (0, 0)
 
 
 def _reason(error: Exception) -> str:
