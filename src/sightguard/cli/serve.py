@@ -38,6 +38,9 @@ def serve(
     ] = 512,
     max_images: Annotated[int, typer.Option("--max-images", min=1, help="Pictures of a request.")] = 16,
     max_pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="Of one picture.")] = 64_000_000,
+    max_request_pixels: Annotated[
+        int, typer.Option("--max-request-pixels", min=1, help="Of all pictures of a request, and of one pass.")
+    ] = 128_000_000,
     max_body: Annotated[int, typer.Option("--max-body", min=1, help="Bytes of a request.")] = 32 * 2**20,
     api_keys: Annotated[
         Path | None, typer.Option("--api-keys", help="File, one key a line; or set SIGHTGUARD_API_KEYS.")
@@ -89,6 +92,7 @@ def serve(
         max_tokens=max_tokens,
         max_images=max_images,
         max_pixels=max_pixels,
+        max_request_pixels=max_request_pixels,
         max_body=max_body,
         image_hosts=tuple(allow_image_urls or ()),
         refuse_uninspected=refuse_uninspected,

@@ -39,6 +39,7 @@ class Exchange:
             deadline=time.monotonic() + seconds,
             stream=asked.stream,
             plain=plain,
+            pixels=asked.pixels,
         )
         return cls(job, events)
 

@@ -128,6 +128,8 @@ class Job:
     """Tell pieces as they are written; otherwise one piece, when the answer is whole."""
     plain: bool = False
     """Without the guard: only the playground's comparison on loopback, counted as a bypass."""
+    pixels: int = 0
+    """Of all pictures, as they count for a batch."""
     gone: threading.Event = field(default_factory=threading.Event, repr=False)
     """Set when the client left."""
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import accumulate, islice
 
 from sightguard.errors import SightguardError
 from sightguard.serve.job import Engine, Failed, Job
@@ -40,12 +41,19 @@ class Queue:
         most: jobs that may wait.
         wait: seconds that a free engine waits for jobs that it expects, at the least.
         watch: told the size of each batch.
+        pixels: of the pictures of one batch, at most; a job with more goes alone. None: any.
     """
 
     def __init__(
-        self, engine: Engine, *, most: int, wait: float, watch: Callable[[int], None] = lambda size: None
+        self,
+        engine: Engine,
+        *,
+        most: int,
+        wait: float,
+        watch: Callable[[int], None] = lambda size: None,
+        pixels: int | None = None,
     ) -> None:
-        self._engine, self._most, self._wait, self._watch = engine, most, wait, watch
+        self._engine, self._most, self._wait, self._watch, self._pixels = engine, most, wait, watch, pixels
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -134,7 +142,7 @@ class Queue:
             if self._closed:
                 return None
             self._changed.wait_for(self._together, max(self._wait, SHARE * self._seconds))
-            taken = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._engine.batch))]
+            taken = [self._jobs.popleft() for _ in range(self._fitting())]
         return [job for job in taken if not _given_up(job)]
 
     def _make_place(self) -> None:
@@ -142,7 +150,16 @@ class Queue:
         self._jobs = deque([job for job in self._jobs if not _given_up(job)])
 
     def _together(self) -> bool:
-        return len(self._jobs) >= self._expected or self._closed
+        waiting = len(self._jobs)
+        return waiting >= self._expected or self._closed or self._fitting() < waiting
+
+    def _fitting(self) -> int:
+        """Return how many of the jobs that wait make the next batch, in their order."""
+        count = min(len(self._jobs), self._engine.batch)
+        if self._pixels is None:
+            return count
+        sums = accumulate(job.pixels for job in islice(self._jobs, count))
+        return max(1, sum(pixels <= self._pixels for pixels in sums)) if count else 0
 
 
 def _given_up(job: Job) -> bool:

@@ -19,6 +19,7 @@ from sightguard.serve.log import AuditLog
 from sightguard.serve.metrics import Metrics
 from sightguard.serve.queue import Closed, Full, Queue
 from sightguard.serve.record import Record
+from sightguard.serve.room import Room
 from sightguard.serve.settings import Settings
 from sightguard.serve.wire import chat, moderations
 from sightguard.serve.wire.errors import WireError, trouble
@@ -46,13 +47,22 @@ class Service:
     metrics: Metrics = field(init=False)
     queue: Queue = field(init=False)
     fetch: Callable[[str], bytes] | None = field(init=False)
+    room: Room = field(init=False)
+    """For pictures that are decoded as requests come in."""
     _inspecting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
     _inspections: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         settings = self.settings
         self.metrics = Metrics(self.engine.guard, (*self.engine.rules, *WORDS))
-        self.queue = Queue(self.engine, most=settings.queue, wait=settings.wait, watch=self.metrics.batch)
+        self.queue = Queue(
+            self.engine,
+            most=settings.queue,
+            wait=settings.wait,
+            watch=self.metrics.batch,
+            pixels=settings.max_request_pixels,
+        )
+        self.room = Room(settings.max_pixels)
         self.fetch = (
             Fetcher.of(settings.image_hosts, max_bytes=settings.max_image_bytes) if settings.image_hosts else None
         )
@@ -125,7 +135,7 @@ class Service:
 
     def _read(self, record: Record, body: object, plain: bool) -> chat.Asked:
         """Read and check a chat request: all that takes a while, in one go."""
-        asked = chat.read(body, self.settings, self.names, id=record.id, fetch=self.fetch)
+        asked = chat.read(body, self.settings, self.names, id=record.id, fetch=self.fetch, room=self.room)
         record.model, record.sample, record.received = self.engine.name, asked.sample, asked.received
         if plain and asked.moderation is not None:
             raise WireError(
@@ -142,7 +152,7 @@ class Service:
             WireError: it cannot be taken, or not be looked at.
         """
         inputs = await asyncio.to_thread(
-            moderations.read, body, self.settings, self.names, id=record.id, fetch=self.fetch
+            moderations.read, body, self.settings, self.names, id=record.id, fetch=self.fetch, room=self.room
         )
         record.model = INSPECTOR
         if self._inspections >= self.settings.queue:

@@ -16,10 +16,12 @@ class Settings:
 
     Args:
         host, port: where it listens.
-        max_body: bytes of a request.
+        max_body: bytes of a request, and of all its pictures, those by address too.
         max_images: pictures of a request.
         max_image_bytes: of one picture, encoded.
-        max_pixels: of one picture, width times height.
+        max_pixels: of one picture, width times height; also those that are decoded at the same time as requests come in.
+        max_request_pixels: of all pictures of a request, and of all requests of one pass. A picture that is small or oblong counts for more, see
+            `sightguard.serve.wire.pictures.weight`.
         max_messages: turns of a request.
         image_hosts: from where pictures may be fetched by address; none: data URIs only.
         queue: requests that may wait; more are told to come back (429).
@@ -37,6 +39,7 @@ class Settings:
     max_images: int = 16
     max_image_bytes: int = 20 * MIB
     max_pixels: int = MAX_PIXELS
+    max_request_pixels: int = 2 * MAX_PIXELS
     max_messages: int = 2048
     image_hosts: tuple[str, ...] = ()
     queue: int = 256
@@ -48,9 +51,15 @@ class Settings:
     compare: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("max_body", "max_images", "max_image_bytes", "max_pixels", "max_messages", "queue", "max_tokens"):
+        for name in (
+            "max_body", "max_images", "max_image_bytes", "max_pixels", "max_request_pixels", "max_messages", "queue", "max_tokens",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.max_pixels > MAX_PIXELS:
+            raise UsageError(
+                f"max_pixels must be at most {MAX_PIXELS:,}, as no larger picture is decoded; got {self.max_pixels:,}"
+            )
         if self.wait < 0 or not self.deadline > 0:
             raise UsageError(
                 f"wait must be 0 or more seconds and deadline above 0; got {self.wait} and {self.deadline}"

@@ -14,13 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightguard.errors import PictureError
+from sightguard.serve.settings import Settings
 from sightguard.serve.wire.chat import read
 from sightguard.serve.wire.errors import WireError
-from sightguard.serve.wire.pictures import picture
+from sightguard.serve.wire.pictures import Pictures
 from sightguard.types import Image
 from tests.serve.wire.made import NAME, SETTINGS, chat, encoded, shown, uri
 
 WHERE = "messages.0.content.0.image_url.url"
+
+
+def picture(url: str, limits: Settings, param: str, fetch: Callable[[str], bytes] | None = None) -> Image:
+    """Take one picture, and check it."""
+    pictures = Pictures(limits, fetch)
+    image = pictures.take(url, param)
+    pictures.check("messages")
+    return image
 
 
 def error(url: str, fetch: Callable[[str], bytes] | None = None) -> WireError:
@@ -61,6 +70,8 @@ BAD: dict[str, str] = {
     "text": uri(b"hello"),
     "a zip posing as PNG": uri(zipped()),
     "a PNG's first bytes before a zip": uri(b"\x89PNG\r\n\x1a\n" + zipped()),
+    "an icon": uri(encoded("ICO", (16, 16)), "image/x-icon"),
+    "a line of pixels": uri(encoded(size=(9, 901))),
     "a truncated JPEG": uri(encoded("JPEG", (64, 64))[:-200], "image/jpeg"),
     "a truncated PNG": uri(encoded("PNG", (64, 64))[:-40]),
     "SVG": uri(SVG, "image/svg+xml"),

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sightguard.serve.job import Decoding
+from sightguard.serve.room import Room
 from sightguard.serve.settings import Settings
 from sightguard.serve.wire.errors import WireError
 from sightguard.serve.wire.faults import parse
 from sightguard.serve.wire.models import check_model
-from sightguard.serve.wire.pictures import Fetch, picture
+from sightguard.serve.wire.pictures import Fetch, Pictures
 from sightguard.serve.wire.requests import ChatRequest, ModerationWish
 from sightguard.serve.wire.shapes import MAX_PARTS, ImagePart, TextPart
 from sightguard.serve.wire.turns import AssistantTurn, SystemTurn, UserTurn
@@ -40,10 +41,18 @@ class Asked:
     moderation: Moderated | None = None
     received: Mapping[str, int]
     """Parts by kind, "text" and "image"."""
+    pixels: int = 0
+    """Of all pictures, as they count."""
 
 
 def read(
-    body: object, settings: Settings, names: Sequence[str], *, id: str = "request", fetch: Fetch | None = None
+    body: object,
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    id: str = "request",
+    fetch: Fetch | None = None,
+    room: Room | None = None,
 ) -> Asked:
     """Return what a body asks for. Pictures are decoded, so call it in a thread.
 
@@ -53,6 +62,7 @@ def read(
         names: the model as clients call it; further names are those of its inspectors, for `moderation.model`.
         id: of the sample.
         fetch: gets pictures by address; None: data URIs only.
+        room: for what is decoded at the same time by all requests.
 
     Raises:
         WireError: the request cannot be kept to as it stands; 404 for another model, else 400.
@@ -64,7 +74,9 @@ def read(
     decoding = _decoding(asked, settings.max_tokens)
     moderation = _moderated(asked.moderation, names)
     _check_turns(asked, settings)
-    sample = Sample(id, tuple(_message(turn, i, settings, fetch) for i, turn in enumerate(asked.messages)))
+    pictures = Pictures(settings, fetch, room)
+    sample = Sample(id, tuple(_message(turn, i, pictures) for i, turn in enumerate(asked.messages)))
+    pictures.check("messages")
     return Asked(
         sample=sample,
         decoding=decoding,
@@ -72,6 +84,7 @@ def read(
         include_usage=asked.stream_options is not None and bool(asked.stream_options.include_usage),
         moderation=moderation,
         received=received(sample),
+        pixels=pictures.pixels,
     )
 
 
@@ -156,14 +169,14 @@ def _parts(turn: SystemTurn | UserTurn | AssistantTurn) -> Iterator[str | TextPa
         yield from content
 
 
-def _message(turn: SystemTurn | UserTurn | AssistantTurn, i: int, settings: Settings, fetch: Fetch | None) -> Message:
-    parts = (_part(part, f"messages.{i}.content.{j}", settings, fetch) for j, part in enumerate(_parts(turn)))
+def _message(turn: SystemTurn | UserTurn | AssistantTurn, i: int, pictures: Pictures) -> Message:
+    parts = (_part(part, f"messages.{i}.content.{j}", pictures) for j, part in enumerate(_parts(turn)))
     return Message(_ROLES[turn.role], tuple(parts))
 
 
-def _part(part: str | TextPart | ImagePart, param: str, settings: Settings, fetch: Fetch | None) -> Part:
+def _part(part: str | TextPart | ImagePart, param: str, pictures: Pictures) -> Part:
     if isinstance(part, ImagePart):
-        return picture(part.image_url.url, settings, f"{param}.image_url.url", fetch)
+        return pictures.take(part.image_url.url, f"{param}.image_url.url")
     return part if isinstance(part, str) else part.text
 
 

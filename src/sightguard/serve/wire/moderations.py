@@ -9,12 +9,13 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag
 
 from sightguard.serve.job import Inspection
+from sightguard.serve.room import Room
 from sightguard.serve.settings import Settings
 from sightguard.serve.wire.chat import received
 from sightguard.serve.wire.errors import WireError
 from sightguard.serve.wire.faults import parse
 from sightguard.serve.wire.models import check_model
-from sightguard.serve.wire.pictures import Fetch, picture
+from sightguard.serve.wire.pictures import Fetch, Pictures
 from sightguard.serve.wire.results import result
 from sightguard.serve.wire.shapes import MAX_PARTS, ImagePart, Shape, Text
 from sightguard.serve.wire.turns import UserPart
@@ -58,7 +59,13 @@ class Inputs:
 
 
 def read(
-    body: object, settings: Settings, names: Sequence[str], *, id: str = "request", fetch: Fetch | None = None
+    body: object,
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    id: str = "request",
+    fetch: Fetch | None = None,
+    room: Room | None = None,
 ) -> Inputs:
     """Return the inputs of a request: a list of strings is several, a list of parts is one. Pictures are decoded: call it in a thread.
 
@@ -68,6 +75,7 @@ def read(
         names: by which the model and its inspectors may be called.
         id: under which the samples are numbered.
         fetch: gets pictures by address; None: data URIs only.
+        room: for what is decoded at the same time by all requests.
 
     Raises:
         WireError: the request cannot be kept to as it stands; 404 for another model, else 400.
@@ -80,7 +88,9 @@ def read(
     if texts:
         samples = tuple(Sample.of(text, id=f"{id}/{i}") for i, text in enumerate(texts))
     else:
-        samples = (_one([part for part in given if not isinstance(part, str)], settings, f"{id}/0", fetch),)
+        pictures = Pictures(settings, fetch, room)
+        samples = (_one([part for part in given if not isinstance(part, str)], settings, f"{id}/0", pictures),)
+        pictures.check("input")
     return Inputs(samples, tuple(map(received, samples)))
 
 
@@ -101,16 +111,14 @@ def response(id: str, model: str, inputs: Inputs, found: Sequence[Inspection]) -
     return {"id": id, "model": model, "results": results}
 
 
-def _one(parts: Sequence[UserPart], settings: Settings, id: str, fetch: Fetch | None) -> Sample:
-    pictures = sum(isinstance(part, ImagePart) for part in parts)
-    if pictures > (most := settings.max_images):
+def _one(parts: Sequence[UserPart], settings: Settings, id: str, pictures: Pictures) -> Sample:
+    found = sum(isinstance(part, ImagePart) for part in parts)
+    if found > (most := settings.max_images):
         raise WireError(
-            400, f"input: expected at most {most} pictures; got {pictures}.", param="input", code="too_many_images"
+            400, f"input: expected at most {most} pictures; got {found}.", param="input", code="too_many_images"
         )
     read = (
-        picture(part.image_url.url, settings, f"input.{i}.image_url.url", fetch)
-        if isinstance(part, ImagePart)
-        else part.text
+        pictures.take(part.image_url.url, f"input.{i}.image_url.url") if isinstance(part, ImagePart) else part.text
         for i, part in enumerate(parts)
     )
     return Sample(id, (Message("user", tuple(read)),))

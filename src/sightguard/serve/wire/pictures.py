@@ -1,14 +1,17 @@
-"""Pictures in requests: whole, small enough, one frame, and from where the operator allows; anything else is an error."""
+"""Pictures in requests: whole, small enough each and together, one frame, and from where the operator allows; anything else is an error."""
 
 from __future__ import annotations
 
 import binascii
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from sightguard.data.pictures import FORMATS, decode
+from sightguard.data.pictures import FORMATS, Measure, decode, measure
 from sightguard.errors import PictureError, SightguardError
+from sightguard.serve.room import Room
 from sightguard.serve.settings import Settings
 from sightguard.serve.wire.errors import WireError
 from sightguard.types import Image
@@ -19,27 +22,96 @@ _HEAD = re.compile(r"data:image/[a-z0-9][a-z0-9.+-]{0,63};base64", re.IGNORECASE
 _LONGEST_HEAD = 100
 
 
-def picture(url: str, settings: Settings, param: str, fetch: Fetch | None = None) -> Image:
-    """Return the picture that a data URI holds, or that lies at an address.
+MOST_OBLONG = 100
+"""Times the shorter side: processors scale that one to what the model reads, so a line of pixels would unfold to gigabytes."""
+READ = 2**18
+"""Pixels that a processor makes of a small square picture, at the most; of others as many times more as they are oblong."""
 
-    It is decoded once here, so that what cannot be decoded never waits for the model; that is work for a thread.
+
+class Pictures:
+    """The pictures of one request: all headers are read before anything is decoded, so that what is too much together costs nothing.
 
     Args:
-        url: data URI, or address of http or https.
         settings: limits on bytes and pixels.
-        param: the field that it stood in, for errors.
         fetch: gets a picture by its address; None: no address is allowed.
-
-    Raises:
-        WireError: 400, `image_url_not_allowed` where no address is allowed and for other kinds of data; `invalid_image_url` where nothing
-            good came from an address; `invalid_image` for a picture that is damaged, too large, or holds frames that nobody would see.
+        room: for what is decoded at the same time by all requests; None: for this one alone.
     """
-    data = url[:5].lower() == "data:"
-    encoded = _from_data(url, settings.max_image_bytes, param) if data else _from_address(url, fetch, param)
-    _check_bytes(len(encoded), settings.max_image_bytes, param)
-    image = Image(data=encoded)
-    _check(image, encoded, settings.max_pixels, param)
-    return image
+
+    def __init__(self, settings: Settings, fetch: Fetch | None = None, room: Room | None = None) -> None:
+        self._settings, self._fetch, self._room = settings, fetch, room or Room(settings.max_pixels)
+        self._taken: list[_Taken] = []
+
+    @property
+    def pixels(self) -> int:
+        """Of all pictures together, as they count (see `weight`)."""
+        return sum(taken.pixels for taken in self._taken)
+
+    def take(self, url: str, param: str) -> Image:
+        """Return the picture that a data URI holds, or that lies at an address, its header read.
+
+        Args:
+            url: data URI, or address of http or https.
+            param: the field that it stood in, for errors.
+
+        Raises:
+            WireError: 400, `image_url_not_allowed` where no address is allowed and for other kinds of data; `invalid_image_url` where
+                nothing good came from an address; `invalid_image` for what is no picture, or too large.
+        """
+        most = self._settings.max_image_bytes
+        data = url[:5].lower() == "data:"
+        encoded = _from_data(url, most, param) if data else _from_address(url, self._fetch, param)
+        _check_bytes(len(encoded), most, param)
+        self._check_together(len(encoded), param)
+        image = Image(data=encoded)
+        with _refusing(param):
+            found = measure(image, max_pixels=self._settings.max_pixels)
+        if max(found[:2]) > MOST_OBLONG * min(found[:2]):
+            raise _invalid(
+                param,
+                f"the picture is {found.width} x {found.height}; expected no side longer than {MOST_OBLONG} times the other. Cut it",
+            )
+        self._taken.append(_Taken(image, encoded, weight(found), param))
+        return image
+
+    def check(self, param: str) -> None:
+        """Decode each once, so that what cannot be decoded never waits for the model; that is work for a thread.
+
+        Args:
+            param: the field that holds all of them, for errors.
+
+        Raises:
+            WireError: 400, `too_many_pixels` for all together; `invalid_image` for one that is damaged, or holds frames that nobody would see.
+        """
+        if self.pixels > (most := self._settings.max_request_pixels):
+            raise WireError(
+                400,
+                f"{param}: expected pictures of at most {most:,} pixels together; got {self.pixels:,}. Scale them down, or send fewer.",
+                param=param,
+                code="too_many_pixels",
+            )
+        for taken in self._taken:
+            with self._room.take(taken.pixels):
+                _check(taken, self._settings.max_pixels)
+
+    def _check_together(self, more: int, param: str) -> None:
+        """By address a request could bring more bytes than its body may have."""
+        if sum(len(taken.encoded) for taken in self._taken) + more > (most := self._settings.max_body):
+            raise _invalid(
+                param, f"the pictures up to this one have more than {most:,} bytes together. Scale them down"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    image: Image
+    encoded: bytes
+    pixels: int
+    param: str
+
+
+def weight(found: Measure) -> int:
+    """Return as how many pixels a picture counts: its own, or those that a processor makes of a small one that is oblong."""
+    return max(found.pixels, READ * max(found[:2]) // min(found[:2]))
 
 
 def _from_data(url: str, most: int, param: str) -> bytes:
@@ -69,19 +141,25 @@ def _check_bytes(found: int, most: int, param: str) -> None:
         raise _invalid(param, f"the picture has more than {most:,} bytes. Scale it down")
 
 
-def _check(image: Image, encoded: bytes, max_pixels: int, param: str) -> None:
+def _check(taken: _Taken, max_pixels: int) -> None:
+    with _refusing(taken.param):
+        decode(taken.image, max_pixels=max_pixels)
+        moves = _moves(taken.encoded)
+    if moves:
+        raise _invalid(
+            taken.param,
+            "the picture has several frames or pages, and only the first would be looked at. Send those that matter",
+        )
+
+
+@contextmanager
+def _refusing(param: str) -> Iterator[None]:
     try:
-        decode(image, max_pixels=max_pixels)
-        moves = _moves(encoded)
+        yield
     except PictureError as error:
         raise _invalid(param, str(error).rstrip(".")) from None
     except Exception as error:  # whatever a decoder raises on a stranger's bytes says that they are no picture
         raise _invalid(param, f"the picture cannot be decoded ({type(error).__name__}). Save it again") from error
-    if moves:
-        raise _invalid(
-            param,
-            "the picture has several frames or pages, and only the first would be looked at. Send those that matter",
-        )
 
 
 def _moves(encoded: bytes) -> bool:
