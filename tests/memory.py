@@ -19,10 +19,12 @@ def told(name):
     status = Path("/proc/self/status").read_text()
     return int(status.split(name + ":")[1].split()[0]) * 1024
 
+before = None
+
 def begin():
     global before
     Path("/proc/self/clear_refs").write_text("5")  # the mark of the highest begins anew
-    before = told("VmRSS")
+    before = before or told("VmRSS")
 
 def end():
     print("grown", told("VmHWM") - before)
@@ -36,10 +38,14 @@ def grown(code: str, *given: str | Path) -> int:
         code: Python that calls both; `sys.argv[1:]` is what is given.
         given: to the code.
     """
+    (found,) = each_grown(code, *given)
+    return found
+
+
+def each_grown(code: str, *given: str | Path) -> list[int]:
+    """Return the same for code that calls them several times: each counted from the first `begin()`."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", MEASURED + textwrap.dedent(code), *map(str, given)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    found = re.search(r"^grown (\d+)$", done.stdout, re.MULTILINE)
-    assert found, done.stderr[-2000:]
     assert done.returncode == 0, done.stderr[-2000:]
-    return int(found[1])
+    return [int(found) for found in re.findall(r"^grown (\d+)$", done.stdout, re.MULTILINE)]

@@ -23,6 +23,7 @@ from sightguard.serve.room import Room
 from sightguard.serve.settings import Settings
 from sightguard.serve.wire import chat, moderations
 from sightguard.serve.wire.errors import WireError, trouble
+from sightguard.serve.wire.pictures import keep_texts_short
 from sightguard.serve.wire.refusals import WORDS
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Service:
 
     def __post_init__(self) -> None:
         settings = self.settings
+        keep_texts_short()
         self.metrics = Metrics(self.engine.guard, (*self.engine.rules, *WORDS))
         self.queue = Queue(
             self.engine,

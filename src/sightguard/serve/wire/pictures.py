@@ -27,6 +27,16 @@ MOST_OBLONG = 100
 READ = 2**18
 """Pixels that a processor makes of a small square picture, at the most; of others as many times more as they are oblong."""
 
+TEXTS = 2**21
+"""Bytes of texts that the PNGs of a server may unfold, each; Pillow allows 64 times a MiB, of a file that is a thousandth of that."""
+
+
+def keep_texts_short() -> None:
+    """Let Pillow refuse PNGs of more than `TEXTS`, in this whole process."""
+    from PIL import PngImagePlugin
+
+    PngImagePlugin.MAX_TEXT_MEMORY = TEXTS
+
 
 class Pictures:
     """The pictures of one request: all headers are read before anything is decoded, so that what is too much together costs nothing.
