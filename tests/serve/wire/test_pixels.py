@@ -93,8 +93,13 @@ def test_pictures_by_address_bring_no_more_bytes_than_a_body_may_have() -> None:
 @READS
 def test_a_picture_waits_until_there_is_room_to_decode_it(read: Any, param: str) -> None:
     room, read_whole = Room(SIDE**2), threading.Event()
+
+    def reads() -> None:
+        read([LARGE], LIMITS, room=room)
+        read_whole.set()
+
     with room.take(1):
-        thread = threading.Thread(target=lambda: (read([LARGE], LIMITS, room=room), read_whole.set()))
+        thread = threading.Thread(target=reads)
         thread.start()
         assert not read_whole.wait(0.3)
     assert read_whole.wait(10)
