@@ -18,8 +18,10 @@ from sightguard.cli.app import app
 from sightguard.models.vlm import VLM
 from sightguard.pocket import world
 from sightguard.pocket.locate import NAMES
+from sightguard.serve.service import Service
 from sightguard.serve.settings import Settings
 from tests.conftest import ROOT
+from tests.serve.running import Scripted, post, running
 
 DEPLOY = ROOT / "deploy"
 
@@ -138,6 +140,38 @@ def test_nginx_lets_in_what_the_server_takes_and_holds_no_stream_back() -> None:
     assert float(told["proxy_read_timeout"].removesuffix("s")) > Settings().deadline
     assert "proxy_pass http://sightguard;" in text
     assert f"server 127.0.0.1:{Settings().port};" in text
+
+
+def passed_on() -> dict[str, str]:
+    """The headers that nginx sets on what it passes on, with the variables as they are for a client elsewhere."""
+    text = re.sub(r"#.*", "", (DEPLOY / "gateway" / "nginx.conf").read_text())
+    known = {
+        "$host": "vlm.example.org",
+        "$http_host": "vlm.example.org",
+        "$remote_addr": "192.0.2.7",
+        "$scheme": "https",
+    }
+    found = re.findall(r"proxy_set_header\s+(\S+)\s+(\S+);", text)
+    # what nginx sends where the file says nothing: the name of the upstream
+    return {"Host": "sightguard"} | {name: known.get(value, value).strip('"') for name, value in found}
+
+
+def test_the_server_of_the_unit_answers_what_nginx_passes_on() -> None:
+    (line,) = unit()["ExecStart"]
+    told = parsed(shlex.split(line.replace("${SIGHTGUARD_MODEL}", "pocket").replace("$SIGHTGUARD_OPTIONS", ""))[2:])
+    headers = passed_on()
+    assert not any("$" in value for value in headers.values())
+    assert {"Host", "X-Forwarded-For"} <= set(headers)
+    settings = Settings(host=told["host"], playground=told["playground"])
+    assert settings.host == Settings().host
+    with running(Service(Scripted(), settings)) as port:
+        status, _, body = post(
+            port,
+            "/v1/chat/completions",
+            {"model": "tiny", "messages": [{"role": "user", "content": "hello"}]},
+            **headers,
+        )
+    assert (status, b"foreign_host" in body) == (200, False)
 
 
 def test_the_gateway_asks_this_server_alone_and_changes_nothing() -> None:
