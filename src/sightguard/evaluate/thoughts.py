@@ -7,7 +7,9 @@ begins with `<think>`, or has a `</think>` whose beginning the chat template wro
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 from sightguard.models.layouts import THOUGHT_TAGS
 from sightguard.types import Response
@@ -25,11 +27,12 @@ def split(text: str) -> tuple[str, str]:
         ('which', '')
     """
     thoughts: list[str] = []
-    rest = text
-    while (found := _first(rest)) is not None:
-        thought, rest = found
-        thoughts.append(thought.strip())
-    return "\n".join(thought for thought in thoughts if thought), rest.strip() if thoughts else text
+    tags = [(_Tag.of(before, text), _Tag.of(after, text)) for before, after in THOUGHT_TAGS]
+    at = 0
+    while (found := _first(text, _begin(text, at), tags)) is not None:
+        start, end, at = found
+        thoughts.append(text[start:end].strip())
+    return "\n".join(thought for thought in thoughts if thought), text[at:].strip() if thoughts else text
 
 
 def without_thoughts(response: Response) -> Response:
@@ -40,24 +43,39 @@ def without_thoughts(response: Response) -> Response:
     return replace(response, text=answer, thought="\n".join(part for part in (response.thought, thought) if part))
 
 
-def _first(text: str) -> tuple[str, str] | None:
-    """Return the thoughts that a text begins with and what follows them; None where it does not begin with any."""
-    begins = text.lstrip()
-    for before, after in THOUGHT_TAGS:
-        opened = _find(before, begins)
-        if opened is not None and opened.start() == 0:
-            closed = _find(after, begins)
-            return (begins[opened.end() :], "") if closed is None else _cut(begins, opened.end(), closed)
-    for before, after in THOUGHT_TAGS:
-        closed = _find(after, begins)
-        if closed is not None and _find(before, begins[: closed.start()]) is None:
-            return _cut(begins, 0, closed)
+@dataclass(slots=True)
+class _Tag:
+    """Where a tag stands. It is asked for later and later places, so that all answers together read the text once."""
+
+    places: Iterator[re.Match[str]]
+    place: re.Match[str] | None
+
+    @classmethod
+    def of(cls, tag: str, text: str) -> Self:
+        places = re.finditer(re.escape(tag), text, re.IGNORECASE)
+        return cls(places, next(places, None))
+
+    def after(self, at: int) -> re.Match[str] | None:
+        """Return the first place that is not before `at`."""
+        while self.place is not None and self.place.start() < at:
+            self.place = next(self.places, None)
+        return self.place
+
+
+def _begin(text: str, at: int) -> int:
+    """Return where a text begins, white space left out."""
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
+
+
+def _first(text: str, at: int, tags: Sequence[tuple[_Tag, _Tag]]) -> tuple[int, int, int] | None:
+    """Return where the thoughts that the text has at `at` begin and end, and where it goes on; None where there are none."""
+    places = [(before.after(at), after.after(at)) for before, after in tags]
+    for opened, closed in places:
+        if opened is not None and opened.start() == at:
+            return (opened.end(), len(text), len(text)) if closed is None else (opened.end(), *closed.span())
+    for opened, closed in places:
+        if closed is not None and (opened is None or opened.start() > closed.start()):
+            return at, *closed.span()
     return None
-
-
-def _find(tag: str, text: str) -> re.Match[str] | None:
-    return re.search(re.escape(tag), text, re.IGNORECASE)
-
-
-def _cut(text: str, start: int, closed: re.Match[str]) -> tuple[str, str]:
-    return text[start : closed.start()], text[closed.end() :]
