@@ -82,7 +82,22 @@ def cut_one_by_one(text: str) -> tuple[str, str]:
 
 TAGS = [tag for pair in THOUGHT_TAGS for tag in pair]
 PIECES = st.sampled_from(
-    [*TAGS, *map(str.upper, TAGS), "</thin\u212a>", "<", "</", ">", "[", "think>", " ", "\n", "\u2003", "\x1c", "a", "b "]
+    [
+        *TAGS,
+        *map(str.upper, TAGS),
+        "</thin\u212a>",
+        "<",
+        "</",
+        ">",
+        "[",
+        "think>",
+        " ",
+        "\n",
+        "\u2003",
+        "\x1c",
+        "a",
+        "b ",
+    ]
 )
 
 

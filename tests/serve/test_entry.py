@@ -70,6 +70,7 @@ def test_a_line_says_what_was_asked_seen_decided_and_done() -> None:
         ],
         "rule": "privacy/2:may_refuse",
         "methods": ["vlm_guard"],
+        "inputs": [],
         "seconds": 0.5,
         "first_token": 0.25,
         "tokens": {"prompt": 30, "answer": 4},

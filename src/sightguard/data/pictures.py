@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextlib
 import io
 import warnings
 from typing import TYPE_CHECKING, NamedTuple

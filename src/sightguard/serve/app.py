@@ -6,8 +6,8 @@ A client can ask. Nothing that it sends, and no route, changes, weakens or switc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from sightguard import __version__
 from sightguard.errors import MissingExtra
@@ -17,6 +17,7 @@ from sightguard.serve.record import Record
 from sightguard.serve.service import INSPECTOR, Service
 from sightguard.serve.streaming import Streaming
 from sightguard.serve.talk import Talk
+from sightguard.serve.waiting import watched
 from sightguard.serve.wire import models, moderations
 from sightguard.serve.wire.errors import WireError
 
@@ -109,24 +110,17 @@ def _state(app: FastAPI, service: Service) -> None:
 
 
 async def _chat(service: Service, request: Request, record: Record, *, plain: bool = False) -> Response:
-    body = await read_body(request, service.settings.max_body, service.settings.deadline)
-    asked, exchange = await service.ask(record, body, plain=plain)
-    talk = Talk(service, record, asked, exchange)
-    leaving = asyncio.create_task(_watch(request, exchange.leave))
-    try:
+    waiting = service.waiting(record)
+    body = await read_body(request, service.settings.max_body, waiting, service.threads.reading)
+    async with watched(request, waiting):
+        asked, exchange = await service.ask(record, waiting, body, plain=plain)
+        talk = Talk(service, record, asked, exchange)
         await talk.begin()
         if asked.stream:
             await service.streaming(record)
             return Streaming(talk)
         told = await talk.whole()
         return JSONResponse(told, headers=talk.headers)
-    except BaseException:
-        exchange.leave()
-        raise
-    finally:
-        leaving.cancel()
-        with suppress(asyncio.CancelledError):
-            await leaving
 
 
 async def _plain(service: Service, request: Request, record: Record) -> Response:
@@ -139,8 +133,10 @@ async def _plain(service: Service, request: Request, record: Record) -> Response
 
 
 async def _moderate(service: Service, request: Request, record: Record) -> Response:
-    body = await read_body(request, service.settings.max_body, service.settings.deadline)
-    inputs, found = await service.inspect(record, body)
+    waiting = service.waiting(record)
+    body = await read_body(request, service.settings.max_body, waiting, service.threads.reading)
+    async with watched(request, waiting):
+        inputs, found = await service.inspect(record, waiting, body)
     told = moderations.response(record.id.replace("chatcmpl", "modr"), INSPECTOR, inputs, found)
     record.ended("answered", 200)
     return JSONResponse(told)
@@ -155,10 +151,3 @@ async def _models(service: Service, request: Request, record: Record, name: str 
         told = models.model(engine.name, service.created, engine.guard)
     record.ended("answered", 200)
     return JSONResponse(told)
-
-
-async def _watch(request: Request, leave: Callable[[], None]) -> None:
-    """Call `leave` when the client closes the connection; the body must have been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    leave()

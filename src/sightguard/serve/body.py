@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sightguard.serve.wire.body import parse_json
@@ -11,18 +12,24 @@ from sightguard.serve.wire.errors import WireError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-SECONDS = 30.0
-"""For a short body."""
+    from sightguard.serve.threads import Pool
+    from sightguard.serve.waiting import Waiting
 
 SMALL = 2**16
 """Bytes of a body that is parsed in the event loop."""
 
 
-async def read_body(request: Request, limit: int, seconds: float = SECONDS) -> object:
+async def read_body(request: Request, limit: int, waiting: Waiting, pool: Pool) -> object:
     """Return the JSON of a request.
 
+    Args:
+        request: whose body was not read.
+        limit: bytes.
+        waiting: until when it must have come whole.
+        pool: parses what is large.
+
     Raises:
-        WireError: 413 more than `limit` bytes, 415 another type, 400 no JSON, 408 it did not come whole within `seconds`.
+        WireError: 413 more than `limit` bytes, 415 another type, 400 no JSON, 408 it did not come whole in time; and as `Pool.run`.
         ClientDisconnect: the client left.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -34,7 +41,7 @@ async def read_body(request: Request, limit: int, seconds: float = SECONDS) -> o
         raise _too_large(limit)
     data = bytearray()
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(waiting.left()):
             async for piece in request.stream():
                 data += piece
                 if len(data) > limit:
@@ -42,12 +49,12 @@ async def read_body(request: Request, limit: int, seconds: float = SECONDS) -> o
     except TimeoutError:
         raise WireError(
             408,
-            f"the body did not come whole within {seconds:g} s. Send it again.",
+            f"the body did not come whole within {waiting.seconds:g} s. Send it again.",
             "timeout_error",
             code="body_timeout",
         ) from None
     # a small one is read sooner than a thread is woken
-    return parse_json(bytes(data)) if len(data) <= SMALL else await asyncio.to_thread(parse_json, bytes(data))
+    return parse_json(bytes(data)) if len(data) <= SMALL else await pool.run(partial(parse_json, bytes(data)), waiting)
 
 
 def _too_large(limit: int) -> WireError:

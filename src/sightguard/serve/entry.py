@@ -10,20 +10,20 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sightguard.serve.job import GuardId, Proof
+from sightguard.serve.job import GuardId, Inspection, Proof
 from sightguard.types import Image, Sample
 
 SCHEMA = 1
 LONGEST = 200
 """Characters of what a client may name (the model): a log is not to be filled by a name."""
 MOST = 1000
-"""Parts whose digests are listed; for the rest of them one is taken over theirs. Many tiny parts are not to make a line larger than
-the request."""
+"""Inputs of a moderation that are listed, and parts whose digests are; for the rest of the parts one is taken over theirs. Many tiny ones
+are not to make a line larger than the request."""
 Ending = Literal["answered", "refused", "rejected", "failed", "cancelled", "streaming"]
 """`refused` by the guard; `rejected` before the model was asked (no key, a malformed request, a full queue); `failed`: an error; `cancelled`:
 the client left. `streaming` is written before the first text of a stream leaves; a second line with the same id says how it ended, and
@@ -48,6 +48,9 @@ class Entry:
     received: Mapping[str, int] = field(default_factory=dict)
     """Parts by kind, as they came."""
     proof: Proof | None = None
+    """Of a moderation with several inputs: what was found worst, in any of them."""
+    inputs: Sequence[Inspection] = ()
+    """Of a moderation: what was found in each input."""
     finish: str | None = None
     trouble: str | None = None
     """The kind of error."""
@@ -85,6 +88,7 @@ class Entry:
                 "hashes": _hashes(self.sample),
             },
             **_seen(self.proof),
+            "inputs": _inputs(self.inputs),
             "seconds": self.seconds,
             "first_token": self.first_token,
             "tokens": {"prompt": self.prompt_tokens, "answer": self.answer_tokens},
@@ -95,16 +99,23 @@ class Entry:
 def _seen(proof: Proof | None) -> dict[str, Any]:
     if proof is None:
         return {"verdict": None, "gate": [], "rule": None, "methods": []}
-    risk = proof.risk
+    return {**_found(proof), "rule": proof.rule, "methods": list(proof.methods)}
+
+
+def _found(seen: Proof | Inspection) -> dict[str, Any]:
+    risk = seen.risk
     return {
         "verdict": None if risk is None else {"type": risk.type, "level": risk.level, "p_unsafe": risk.p_unsafe},
         "gate": [
             {"layer": gate.layer, "score": gate.score, "threshold": gate.threshold, "fired": gate.fired}
-            for gate in proof.gate
+            for gate in seen.gate
         ],
-        "rule": proof.rule,
-        "methods": list(proof.methods),
     }
+
+
+def _inputs(found: Sequence[Inspection]) -> list[dict[str, Any]]:
+    listed = [{"inspected": dict(one.inspected), **_found(one)} for one in found[:MOST]]
+    return listed if len(found) <= MOST else [*listed, {"more": len(found) - MOST}]
 
 
 def _hashes(sample: Sample | None) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from sightguard.serve.job import Done, Event, Failed, Job
+from sightguard.serve.waiting import Waiting
 from sightguard.serve.wire.chat import Asked
 
 GRACE = 5.0
@@ -23,7 +24,7 @@ class Exchange:
     _over: bool = False
 
     @classmethod
-    def of(cls, id: str, asked: Asked, seconds: float, *, plain: bool = False) -> Exchange:
+    def of(cls, id: str, asked: Asked, waiting: Waiting, *, plain: bool = False) -> Exchange:
         """Make the job of a request; must be called in the event loop that will await its events."""
         loop, events = asyncio.get_running_loop(), asyncio.Queue[Event]()
 
@@ -36,10 +37,11 @@ class Exchange:
             replace(asked.sample, id=id),
             asked.decoding,
             tell,
-            deadline=time.monotonic() + seconds,
+            deadline=waiting.until,
             stream=asked.stream,
             plain=plain,
             pixels=asked.pixels,
+            gone=waiting.gone,
         )
         return cls(job, events)
 

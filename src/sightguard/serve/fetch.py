@@ -21,6 +21,7 @@ from urllib.parse import urljoin
 from sightguard.errors import PictureError, UsageError
 from sightguard.serve.addresses import Address, AllowList, parse
 from sightguard.serve.reach import IP, Deadline, Resolve, checked, connect, is_public, look_up
+from sightguard.serve.waiting import ends
 
 SECONDS = 10.0
 REDIRECTS = 3
@@ -41,7 +42,7 @@ class Fetcher:
     Args:
         allowed: the hosts.
         max_bytes: of one picture, as it is sent.
-        seconds: for one picture: names, connections, redirects and all of its bytes together.
+        seconds: for one picture: names, connections, redirects and all of its bytes together; less where its request has less left.
         resolve, public, tls: how names are looked up, which addresses are public, and which certificates are trusted. Other than the
             defaults only in tests.
     """
@@ -71,7 +72,7 @@ class Fetcher:
             PictureError: the address is refused, or nothing good came back in time. The message names the host and nothing else of the
                 address, and nothing of what answered there.
         """
-        deadline = Deadline(time.monotonic() + self.seconds)
+        deadline = Deadline(min(time.monotonic() + self.seconds, ends()))
         address = parse(url)
         for _ in range(REDIRECTS + 1):
             self.allowed.check(address)

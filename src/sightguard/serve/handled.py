@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from sightguard.serve.entry import Ending
 from sightguard.serve.record import Record
 from sightguard.serve.service import Service
 from sightguard.serve.streaming import Streaming
@@ -30,7 +31,8 @@ async def handled(service: Service, request: Request, work: Work) -> Response:
     except WireError as error:
         if record.outcome == "failed" and record.status == 500:
             trouble = _TROUBLES.get(error.code or "")
-            record.ended("rejected" if error.status < 500 else "failed", error.status, trouble=trouble)
+            outcome: Ending = "cancelled" if error.status == 499 else "rejected" if error.status < 500 else "failed"
+            record.ended(outcome, error.status, trouble=trouble)
         response = _error(error)
     except ClientDisconnect:
         record.ended("cancelled", 499, trouble="cancelled")
@@ -69,5 +71,12 @@ def _error(error: WireError) -> JSONResponse:
     return JSONResponse(error.body(), error.status, headers=error.headers)
 
 
-_TROUBLES = {"request_too_large": "too_large", "invalid_image_url": "fetch"}
+_TROUBLES = {
+    "request_too_large": "too_large",
+    "invalid_image_url": "fetch",
+    "queue_full": "queue_full",
+    "deadline_exceeded": "deadline",
+    "out_of_memory": "out_of_memory",
+    "cancelled": "cancelled",
+}
 """What is counted for the code of an error."""

@@ -143,6 +143,15 @@ class Inspection:
     gate: tuple[LayerGate, ...] = ()
 
 
+def no_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: Python's, or a device's, which is told by its name and its words."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "out of memory" in str(error).lower()
+    )
+
+
 class Engine(Protocol):
     """A guarded model that answers batches of jobs."""
 

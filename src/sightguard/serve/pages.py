@@ -6,6 +6,7 @@ it needs to know of the server, and how the bench's judge of refusals reads a te
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib.resources import files
@@ -16,6 +17,7 @@ from fastapi.responses import JSONResponse
 from sightguard.evaluate.judges import RefusalPhrases
 from sightguard.serve.body import read_body
 from sightguard.serve.service import INSPECTOR, Service
+from sightguard.serve.waiting import Waiting
 from sightguard.serve.wire.errors import WireError
 from sightguard.types import Response as Answer
 from sightguard.types import Sample
@@ -63,7 +65,14 @@ def mount(app: FastAPI, service: Service) -> None:
     @app.post("/playground/outcome", include_in_schema=False)
     async def outcome(request: Request) -> Response:
         try:
-            return JSONResponse({"outcome": _outcome(await read_body(request, _LONGEST))}, headers=HEADERS)
+            return JSONResponse(
+                {
+                    "outcome": _outcome(
+                        await read_body(request, _LONGEST, Waiting(time.monotonic(), 30.0), service.threads.reading)
+                    )
+                },
+                headers=HEADERS,
+            )
         except WireError as error:
             return JSONResponse(error.body(), error.status, headers=HEADERS)
 

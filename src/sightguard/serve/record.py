@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sightguard.serve.entry import Ending, Entry
-from sightguard.serve.job import GuardId, Piece, Proof
+from sightguard.serve.inspected import as_one
+from sightguard.serve.job import GuardId, Inspection, Piece, Proof
 from sightguard.serve.metrics import Metrics
 from sightguard.types import Sample
 
@@ -26,6 +27,7 @@ class Record:
     sample: Sample | None = field(default=None, repr=False)
     received: Mapping[str, int] = field(default_factory=dict)
     proof: Proof | None = None
+    inputs: Sequence[Inspection] = ()
     finish: str | None = None
     trouble: str | None = None
     refused_by: str | None = None
@@ -43,6 +45,10 @@ class Record:
         if self.first_token is None:
             self.first_token = time.monotonic() - self.began
         self.texts.append(piece.text)
+
+    def looked(self, found: Sequence[Inspection]) -> None:
+        """Note what the inspectors say of each input of a moderation."""
+        self.inputs, self.proof = tuple(found), as_one(found)
 
     def ended(self, outcome: Ending, status: int, *, trouble: str | None = None) -> None:
         """Note how it ended."""
@@ -65,6 +71,7 @@ class Record:
             sample=self.sample,
             received=self.received,
             proof=self.proof,
+            inputs=self.inputs,
             finish=self.finish,
             trouble=self.trouble or self.refused_by,
             plain=self.plain,

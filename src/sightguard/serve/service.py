@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sightguard.errors import DataError, PromptTooLong
 from sightguard.serve.exchange import Exchange
 from sightguard.serve.fetch import Fetcher
-from sightguard.serve.job import Engine, Failed, Inspection
+from sightguard.serve.job import Engine, Inspection, no_memory
 from sightguard.serve.keys import Keys
 from sightguard.serve.log import AuditLog
 from sightguard.serve.metrics import Metrics
@@ -21,10 +21,13 @@ from sightguard.serve.queue import Closed, Full, Queue
 from sightguard.serve.record import Record
 from sightguard.serve.room import Room
 from sightguard.serve.settings import Settings
+from sightguard.serve.threads import Pool, Threads, has_address
+from sightguard.serve.waiting import Waiting, failed, heed
 from sightguard.serve.wire import chat, moderations
-from sightguard.serve.wire.errors import WireError, trouble
+from sightguard.serve.wire.errors import WireError
 from sightguard.serve.wire.pictures import keep_texts_short
 from sightguard.serve.wire.refusals import WORDS
+from sightguard.serve.wire.shapes import MAX_PARTS
 
 if TYPE_CHECKING:
     from sightguard.types import Sample
@@ -50,12 +53,12 @@ class Service:
     fetch: Callable[[str], bytes] | None = field(init=False)
     room: Room = field(init=False)
     """For pictures that are decoded as requests come in."""
-    _inspecting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
-    _inspections: int = field(default=0, init=False)
+    threads: Threads = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         settings = self.settings
         keep_texts_short()
+        self.threads = Threads(settings.queue)
         self.metrics = Metrics(self.engine.guard, (*self.engine.rules, *WORDS))
         self.queue = Queue(
             self.engine,
@@ -79,6 +82,10 @@ class Service:
     def open(self, route: str) -> Record:
         """Begin the record of a request."""
         return Record(f"chatcmpl-{secrets.token_hex(16)}", route, self.engine.guard)
+
+    def waiting(self, record: Record) -> Waiting:
+        """Return who waits for a request: until the deadline, from when the request came in."""
+        return Waiting(record.began, self.settings.deadline)
 
     async def close(self, record: Record) -> None:
         """Count a request and write its line.
@@ -114,14 +121,16 @@ class Service:
             told = self.keys.refusal()["error"]
             raise WireError(401, told["message"], told["type"], None, told["code"], {"WWW-Authenticate": "Bearer"})
 
-    async def ask(self, record: Record, body: object, *, plain: bool = False) -> tuple[chat.Asked, Exchange]:
+    async def ask(
+        self, record: Record, waiting: Waiting, body: object, *, plain: bool = False
+    ) -> tuple[chat.Asked, Exchange]:
         """Read a chat request and put it into the queue.
 
         Raises:
             WireError: it cannot be taken.
         """
-        asked = await asyncio.to_thread(self._read, record, body, plain)
-        exchange = Exchange.of(record.id, asked, self.settings.deadline, plain=plain)
+        asked = await self._readers(body).run(lambda: self._read(record, body, plain), waiting)
+        exchange = Exchange.of(record.id, asked, waiting, plain=plain)
         try:
             self.queue.put(exchange.job)
         except Full as error:
@@ -147,41 +156,45 @@ class Service:
         self._check(asked.sample, "messages")
         return asked
 
-    async def inspect(self, record: Record, body: object) -> tuple[moderations.Inputs, list[Inspection]]:
+    def _readers(self, body: object) -> Pool:
+        """Return who reads a request: one whose pictures have to be fetched holds up no other."""
+        slow = self.fetch is not None and has_address(body, self.settings.max_messages + MAX_PARTS)
+        return self.threads.fetching if slow else self.threads.reading
+
+    async def inspect(
+        self, record: Record, waiting: Waiting, body: object
+    ) -> tuple[moderations.Inputs, list[Inspection]]:
         """Read a moderation request and look at it.
 
         Raises:
             WireError: it cannot be taken, or not be looked at.
         """
-        inputs = await asyncio.to_thread(
-            moderations.read, body, self.settings, self.names, id=record.id, fetch=self.fetch, room=self.room
-        )
-        record.model = INSPECTOR
-        if self._inspections >= self.settings.queue:
-            record.trouble = "queue_full"
-            raise WireError(
-                429, "too many inspections wait.", "rate_limit_error", None, "queue_full", {"Retry-After": "1"}
-            )
-        self._inspections += 1
-        try:
-            await asyncio.wait_for(self._inspecting.acquire(), self.settings.deadline)
-            try:  # the model looks at one request at a time
-                return inputs, await asyncio.to_thread(self._inspect, inputs.samples)
-            finally:
-                self._inspecting.release()
-        except TimeoutError:
-            record.trouble = "deadline"
-            raise trouble(Failed("deadline", "")) from None  # type: ignore[misc]
-        finally:
-            self._inspections -= 1
+        inputs = await self._readers(body).run(lambda: self._inputs(record, body), waiting)
+        found = await self.threads.looking.run(lambda: self._look(inputs.samples), waiting)
+        record.looked(found)
+        return inputs, found
 
-    def _inspect(self, samples: tuple[Sample, ...]) -> list[Inspection]:
-        for sample in samples:
+    def _inputs(self, record: Record, body: object) -> moderations.Inputs:
+        inputs = moderations.read(body, self.settings, self.names, id=record.id, fetch=self.fetch, room=self.room)
+        record.model, record.sample, record.received = INSPECTOR, inputs.together(record.id), inputs.total()
+        for sample in inputs.samples:
             self._check(sample, "input")
+        return inputs
+
+    def _look(self, samples: tuple[Sample, ...]) -> list[Inspection]:
+        """Look batch by batch, while somebody waits."""
+        found: list[Inspection] = []
         try:
-            return self.engine.inspect(samples)
+            for first in range(0, len(samples), self.engine.batch):
+                heed()
+                found += self.engine.inspect(samples[first : first + self.engine.batch])
         except DataError as error:
             raise _data_error(error, "input") from None
+        except Exception as error:
+            if no_memory(error):
+                raise failed("out_of_memory") from None
+            raise
+        return found
 
     def _check(self, sample: Sample, param: str) -> None:
         try:
@@ -193,7 +206,7 @@ class Service:
         if self.audit is None:
             return
         try:
-            await asyncio.to_thread(self.audit.write, record.entry())
+            await self.threads.write(partial(self.audit.write, record.entry()))
         except Exception:
             self.metrics.error("log")
             record.ended("failed", 503)

@@ -57,6 +57,14 @@ class Inputs:
     samples: tuple[Sample, ...] = field(repr=False)
     received: tuple[Mapping[str, int], ...]
 
+    def together(self, id: str) -> Sample:
+        """Return all inputs as one sample, each a turn of it, as the log writes them down."""
+        return Sample(id, tuple(message for sample in self.samples for message in sample.messages))
+
+    def total(self) -> dict[str, int]:
+        """Return the parts of all inputs by kind."""
+        return {kind: sum(parts.get(kind, 0) for parts in self.received) for kind in ("text", "image")}
+
 
 def read(
     body: object,

@@ -13,6 +13,7 @@ from sightguard.data.pictures import FORMATS, Measure, decode, measure
 from sightguard.errors import PictureError, SightguardError
 from sightguard.serve.room import Room
 from sightguard.serve.settings import Settings
+from sightguard.serve.waiting import heed
 from sightguard.serve.wire.errors import WireError
 from sightguard.types import Image
 
@@ -65,8 +66,9 @@ class Pictures:
 
         Raises:
             WireError: 400, `image_url_not_allowed` where no address is allowed and for other kinds of data; `invalid_image_url` where
-                nothing good came from an address; `invalid_image` for what is no picture, or too large.
+                nothing good came from an address; `invalid_image` for what is no picture, or too large. 499 or 504: nobody waits for it any more.
         """
+        heed()
         most = self._settings.max_image_bytes
         data = url[:5].lower() == "data:"
         encoded = _from_data(url, most, param) if data else _from_address(url, self._fetch, param)
@@ -91,6 +93,7 @@ class Pictures:
 
         Raises:
             WireError: 400, `too_many_pixels` for all together; `invalid_image` for one that is damaged, or holds frames that nobody would see.
+                499 or 504: nobody waits for them any more.
         """
         if self.pixels > (most := self._settings.max_request_pixels):
             raise WireError(
@@ -101,6 +104,7 @@ class Pictures:
             )
         for taken in self._taken:
             with self._room.take(taken.pixels):
+                heed()
                 _check(taken, self._settings.max_pixels)
 
     def _check_together(self, more: int, param: str) -> None:
