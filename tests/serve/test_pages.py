@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
-from sightguard.serve.pages import HEADERS, PAGE, SCRIPTS, STYLE
+from sightguard.serve import pages
+from sightguard.serve.keys import Keys
+from sightguard.serve.log import AuditLog
+from sightguard.serve.pages import HEADERS, PAGE, READ, SCRIPTS, STYLE
+from sightguard.serve.read_log import read_log
 from sightguard.serve.service import Service
 from sightguard.serve.settings import Settings
+from sightguard.types import Response, Sample, Verdict
 from tests.serve.running import Scripted, post, running
 
 FOLDER = files("sightguard.serve").joinpath("playground")
@@ -79,3 +88,43 @@ def test_a_text_is_read_as_the_bench_reads_it(text: str, outcome: str) -> None:
 def test_what_is_no_text_is_refused(body: object) -> None:
     with running(Service(Scripted(), Settings())) as port:
         assert post(port, "/playground/outcome", body)[0] in (400, 413)
+
+
+OUTCOME = "/playground/outcome"
+
+
+def test_a_text_is_read_for_who_has_a_key_and_every_such_request_is_logged_and_counted(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    with running(Service(Scripted(), Settings(), Keys.of(["open-sesame"]), AuditLog(log))) as port:
+        status, headers, body = post(port, OUTCOME, {"text": "It is yellow."})
+        assert (status, json.loads(body)["error"]["type"]) == (401, "invalid_request_error")
+        assert headers["content-security-policy"] == HEADERS["Content-Security-Policy"]
+        assert post(port, OUTCOME, {"text": "It is yellow."}, Authorization="Bearer open-sesame")[0] == 200
+        assert post(port, OUTCOME, {"text": 1}, Authorization="Bearer open-sesame")[0] == 400
+        counts = get(port, "/metrics")[2].decode()
+    told = [(line["route"], line["outcome"], line["status"], line["key"]) for line in read_log(log)]
+    assert told == [
+        (OUTCOME, "rejected", 401, None),
+        (OUTCOME, "answered", 200, 1),
+        (OUTCOME, "rejected", 400, 1),
+    ]
+    assert f'sightguard_requests_total{{route="{OUTCOME}",status="200"}} 1.0' in counts
+
+
+def test_a_long_text_is_read_at_its_beginning_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    began, go, read = threading.Event(), threading.Event(), []
+
+    def judge(sample: Sample, response: Response) -> Verdict:
+        read.append(response.text)
+        began.set()
+        assert go.wait(20)
+        return Verdict("judge", "complied")
+
+    monkeypatch.setattr(pages, "_judge", lambda: judge)
+    with running(Service(Scripted(), Settings())) as port, ThreadPoolExecutor(1) as other:
+        asked = other.submit(post, port, OUTCOME, {"text": "</think>" * 8000})
+        assert began.wait(20)
+        assert get(port, "/healthz")[0] == 200
+        go.set()
+        assert asked.result()[0] == 200
+    assert [len(text) for text in read] == [READ]

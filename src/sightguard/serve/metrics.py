@@ -27,6 +27,7 @@ ROUTES = (
     "/metrics",
     "/",
     "/playground/plain",
+    "/playground/outcome",
 )
 ERRORS = (
     *get_args(Trouble),

@@ -1,12 +1,12 @@
 """The playground: a page to try the server with. Its files lie in the package and are sent as they are.
 
 The page has no right that another client has not: it asks the same routes, with the same keys. Besides its files it has two small routes: what
-it needs to know of the server, and how the bench's judge of refusals reads a text that it shows.
+it needs to know of the server, which anybody may read, and how the bench's judge of refusals reads a text that it shows, which asks for a key
+and is counted and logged as every request is.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib.resources import files
@@ -16,8 +16,9 @@ from fastapi.responses import JSONResponse
 
 from sightguard.evaluate.judges import RefusalPhrases
 from sightguard.serve.body import read_body
+from sightguard.serve.handled import handled
+from sightguard.serve.record import Record
 from sightguard.serve.service import INSPECTOR, Service
-from sightguard.serve.waiting import Waiting
 from sightguard.serve.wire.errors import WireError
 from sightguard.types import Response as Answer
 from sightguard.types import Sample
@@ -39,6 +40,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 _LONGEST = 64 * 2**10
+READ = 4000
+"""Characters of a text that the judge reads here; how an answer begins is enough for it."""
 
 
 def mount(app: FastAPI, service: Service) -> None:
@@ -64,17 +67,9 @@ def mount(app: FastAPI, service: Service) -> None:
 
     @app.post("/playground/outcome", include_in_schema=False)
     async def outcome(request: Request) -> Response:
-        try:
-            return JSONResponse(
-                {
-                    "outcome": _outcome(
-                        await read_body(request, _LONGEST, Waiting(time.monotonic(), 30.0), service.threads.reading)
-                    )
-                },
-                headers=HEADERS,
-            )
-        except WireError as error:
-            return JSONResponse(error.body(), error.status, headers=HEADERS)
+        response = await handled(service, request, lambda record: _outcome(service, request, record))
+        response.headers.update(HEADERS)
+        return response
 
 
 def _file(app: FastAPI, path: str, name: str) -> None:
@@ -88,11 +83,15 @@ def _file(app: FastAPI, path: str, name: str) -> None:
     app.add_api_route(path, made, methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _outcome(body: object) -> str | None:
+async def _outcome(service: Service, request: Request, record: Record) -> Response:
+    waiting, pool = service.waiting(record), service.threads.reading
+    body = await read_body(request, _LONGEST, waiting, pool)
     text = body.get("text") if isinstance(body, dict) else None
     if not isinstance(text, str):
         raise WireError(400, "text: expected a string.", param="text", code="invalid_type")
-    return _judge()(Sample.of("?"), Answer(text)).outcome
+    found = await pool.run(lambda: _judge()(Sample.of("?"), Answer(text[:READ])).outcome, waiting)
+    record.ended("answered", 200)
+    return JSONResponse({"outcome": found})
 
 
 @cache

@@ -82,7 +82,7 @@ async function answered(turn, side, place, signal) {
     changed: (so_far) => following(() => view.show(so_far)),
   });
   if (told.status === 401) at("settings").open = true;
-  const heard = told.text && !told.stopped && !told.error ? await outcome(told.text) : null;
+  const heard = told.text && !told.stopped && !told.error ? await outcome(told.text, at("key").value) : null;
   following(() => view.end(told, heard));
   return told;
 }

@@ -40,14 +40,17 @@ function take(told, event, seconds) {
   told.finish = choice.finish_reason ?? told.finish;
 }
 
+function headers(key) {
+  return { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+}
+
 // Resolves to what was told, also where that is an error; `changed` is called whenever there is more of it.
 export async function ask({ path, body, key, signal, changed }) {
   const told = { text: "", refusal: null, proof: null, finish: null, usage: null, id: null, first: null, total: null, error: null, status: null, stopped: false };
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
-  const headers = { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
   try {
-    const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal, credentials: "omit", cache: "no-store" });
+    const response = await fetch(path, { method: "POST", headers: headers(key), body: JSON.stringify(body), signal, credentials: "omit", cache: "no-store" });
     told.id = response.headers.get("x-request-id");
     told.status = response.status;
     if (!response.ok) throw new Refused(await reason(response));
@@ -65,10 +68,10 @@ export async function ask({ path, body, key, signal, changed }) {
 }
 
 // How the bench's judge of refusals reads an answer: "refused", "complied", "broken", or null where it cannot be asked.
-export async function outcome(text) {
+export async function outcome(text, key) {
   try {
     const body = JSON.stringify({ text: text.slice(0, 2000) });
-    const response = await fetch("playground/outcome", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    const response = await fetch("playground/outcome", { method: "POST", headers: headers(key), body, credentials: "omit", cache: "no-store" });
     return response.ok ? (await response.json()).outcome : null;
   } catch {
     return null;
