@@ -74,8 +74,13 @@ def engine() -> Held:
 
 
 @pytest.fixture(scope="module")
-def port(engine: Held) -> Iterator[int]:
-    with running(Service(engine, Settings(compare=True))) as found:
+def service(engine: Held) -> Service:
+    return Service(engine, Settings(compare=True))
+
+
+@pytest.fixture(scope="module")
+def port(service: Service) -> Iterator[int]:
+    with running(service) as found:
         yield found
 
 
@@ -87,24 +92,24 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
     opened.close()
 
 
-def opened(context: BrowserContext, port: int, said: list[str]) -> Page:
-    """The page, loaded; `said` gathers complaints, and addresses that are not the server's."""
+def opened(context: BrowserContext, port: int, said: list[str], secret: str = "") -> Page:
+    """The page, loaded; `said` gathers complaints, and addresses that are not the server's. With a secret, by the address that is printed."""
     page, here = context.new_page(), f"http://127.0.0.1:{port}/"
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("filechooser", lambda chooser: None)  # from the start: the first key press is faster than its interception
     page.on("request", lambda one: None if one.url.startswith((here, "data:", "blob:")) else said.append(one.url))
-    page.goto(here)
+    page.goto(f"{here}#compare={secret}" if secret else here)
     expect(page.locator("#served")).not_to_be_empty()
     return page
 
 
 @pytest.fixture
-def page(context: BrowserContext, port: int, engine: Held) -> Iterator[Page]:
+def page(context: BrowserContext, port: int, engine: Held, service: Service) -> Iterator[Page]:
     """The page of the embedded model; at its end it must have complained of nothing, and asked nobody else."""
     said: list[str] = []
     engine.go.set()
-    found = opened(context, port, said)
+    found = opened(context, port, said, service.secret)
     yield found
     engine.go.set()
     assert said == []
@@ -209,6 +214,53 @@ def test_side_by_side_each_answer_without_the_guard_is_counted(page: Page, port:
     alone(page)
     ask(page, PROMPTS["benign_image"][1])
     assert metric(port, "sightguard_bypasses_total") - before == 1
+
+
+def test_without_the_secret_the_page_says_how_to_get_it(
+    context: BrowserContext, port: int, engine: Held, service: Service
+) -> None:
+    said: list[str] = []
+    engine.go.set()
+    page = opened(context, port, said)
+    expect(page.locator("#compare-note")).to_contain_text("printed on its terminal")
+    page.click("summary")
+    expect(page.locator("#compare")).to_be_disabled()
+    expect(page.locator("#compare")).not_to_be_checked()
+    page.click("summary")
+    before = len(engine.jobs)
+    ask(page, PROMPTS["benign_image"][0])
+    expect(page.locator(TAG)).to_have_count(1)
+    assert [job.plain for job in engine.jobs[before:]] == [False]
+    page.goto(f"http://127.0.0.1:{port}/#compare={service.secret}")  # put into the same page, which is not loaded anew
+    expect(page.locator("#compare-note")).to_be_hidden()
+    expect(page.locator("#compare")).to_be_checked()
+    ask(page, PROMPTS["benign_image"][0])
+    expect(page.locator(".plain .tag")).to_have_text("answered")
+    assert sorted(job.plain for job in engine.jobs[before:]) == [False, False, True]
+    assert said == []
+
+
+def test_the_secret_of_another_start_opens_nothing(context: BrowserContext, port: int, engine: Held) -> None:
+    said: list[str] = []
+    engine.go.set()
+    page = opened(context, port, said, "of-another-start")
+    before = len(engine.jobs)
+    ask(page, PROMPTS["benign_image"][0])
+    expect(page.locator(".plain .tag")).to_have_text("no answer")
+    expect(page.locator(".plain .why")).to_contain_text("printed on its terminal")
+    assert [job.plain for job in engine.jobs[before:]] == [False]
+    assert [line for line in said if "403" not in line] == []
+
+
+def test_the_secret_goes_with_no_other_request(page: Page, service: Service) -> None:
+    sent = []
+    page.on("request", lambda one: sent.append((one.url, one.headers, one.post_data or "")))
+    ask(page, PROMPTS["benign_image"][0])
+    expect(page.locator(TAG)).to_have_count(2)
+    expect(page.locator(".answer .heard[aria-busy=false]")).to_have_count(2)
+    known = {url.rsplit("/", 1)[-1]: service.secret in (f"{url}{headers}{body}") for url, headers, body in sent}
+    assert known == {"completions": False, "outcome": False, "plain": True}
+    assert not any(service.secret in url + body for url, _, body in sent)
 
 
 def test_by_keyboard_alone(page: Page, engine: Held) -> None:

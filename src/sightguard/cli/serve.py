@@ -62,7 +62,10 @@ def serve(
     playground: Annotated[bool, typer.Option("--playground/--no-playground", help="A page to try it, at /.")] = True,
     playground_compare: Annotated[
         bool,
-        typer.Option("--playground-compare", help="Let the page ask without the guard too; on loopback alone."),
+        typer.Option(
+            "--playground-compare",
+            help="Let the page, opened by the printed address, ask without the guard too; on loopback alone.",
+        ),
     ] = False,
     guard_revision: Annotated[
         str | None, typer.Option("--guard-revision", help="Commit of the guard's or SafeVLM's hub repository; pin it.")
@@ -136,7 +139,7 @@ def _one(make: Make) -> None:
     )
     engine, where = service.engine, url(make.settings.host, at.getsockname()[1])
     what = f"{engine.name} behind {engine.guard.id} ({engine.guard.sha256[:12]})"
-    listen(make_app(service), at, ready=lambda: _ready(make, what, where), stopping=service.queue.stop)
+    listen(make_app(service), at, ready=lambda: _ready(make, what, where, service.secret), stopping=service.queue.stop)
 
 
 def _several(make: Make, replicas: int, ray: str | None) -> None:
@@ -159,10 +162,11 @@ def _several(make: Make, replicas: int, ray: str | None) -> None:
     )
 
 
-def _ready(make: Make, what: str, where: str) -> None:
+def _ready(make: Make, what: str, where: str, secret: str = "") -> None:
     say(f"{what}: {where}/v1")
     if make.settings.playground:
-        say(f"playground: {where}/")
+        # after the # it reaches neither the server nor its log
+        say(f"playground: {where}/#compare={secret}" if make.settings.compare else f"playground: {where}/")
     if make.keys is None and make.settings.host not in ("127.0.0.1", "::1", "localhost"):
         say("warning: no API keys are asked for, and others than this machine can reach the port")
 

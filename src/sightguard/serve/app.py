@@ -29,7 +29,7 @@ except ImportError:
 
 from sightguard.serve.document import RESPONSES, STREAMED, describe, takes
 from sightguard.serve.handled import handled, in_one_shape
-from sightguard.serve.loopback import KnownHost, check_local, is_loopback
+from sightguard.serve.loopback import KnownHost, check_local, check_secret, is_loopback
 from sightguard.serve.pages import mount
 
 
@@ -126,8 +126,9 @@ async def _chat(service: Service, request: Request, record: Record, *, plain: bo
 async def _plain(service: Service, request: Request, record: Record) -> Response:
     try:
         check_local(request)
-    except WireError:
-        record.trouble = "local_only"
+        check_secret(request, service.secret)
+    except WireError as error:
+        record.trouble = error.code
         raise
     return await _chat(service, request, record, plain=True)
 

@@ -7,6 +7,7 @@ sends that site's name in `Host`, by which it is told apart.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 NAMES = ("localhost", "127.0.0.1", "[::1]")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]/@\s]+)(?::[0-9]{1,5})?", re.IGNORECASE)
-_PASSED_ON = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_PASSED_ON = re.compile(r"forwarded|via|x-forwarded-.*|x-real-ip|true-client-ip|cf-.*")
+SECRET = "x-sightguard-compare"
+"""The header in which a request for an answer without the guard has the secret of this start."""
 
 
 def is_loopback(host: str) -> bool:
@@ -95,13 +98,31 @@ def check_local(request: Request) -> None:
     client = request.client.host if request.client is not None else ""
     if not is_loopback(client):
         raise _closed("it comes from another computer")
-    if passed := next((name for name in _PASSED_ON if name in headers), None):
+    if passed := next((name for name in headers if _PASSED_ON.fullmatch(name)), None):
         # behind a proxy on this computer everybody has a loopback address
-        raise _closed(f"it has the header {passed!r}, so somebody passed it on")
+        raise _closed(f"it has the header {shown(passed)}, so somebody passed it on")
     if name_of(headers.getlist("host")) not in NAMES:
         raise _closed("its Host is no name of loopback")
     if not _from_here(headers, request.url.scheme):
         raise _closed("it comes from a page of another origin")
+
+
+def check_secret(request: Request, secret: str) -> None:
+    """Let only somebody pass who has read what the server printed when it started.
+
+    A proxy on this computer that adds no header looks as if somebody here asked; whom it lets in does not know the secret.
+
+    Raises:
+        WireError: 403.
+    """
+    told = request.headers.getlist(SECRET)
+    if len(told) != 1 or not secrets.compare_digest(told[0].encode(), secret.encode()):
+        raise WireError(
+            403,
+            "answers without the guard are given to who knows the secret of this start. Open the playground by the address that the "
+            "server printed on its terminal when it started; it ends in '#compare=' and the secret.",
+            code="compare_secret",
+        )
 
 
 def _from_here(headers: Headers, scheme: str) -> bool:

@@ -39,6 +39,7 @@ ERRORS = (
     "internal",
     "foreign_host",
     "local_only",
+    "compare_secret",
 )
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 OTHER = "other"

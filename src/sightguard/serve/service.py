@@ -48,6 +48,8 @@ class Service:
     canary: dict[str, Any] = field(default_factory=dict)
     """What was measured before the server opened."""
     created: int = field(default_factory=lambda: int(time.time()))
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), init=False, repr=False)
+    """Of this start: who asks for an answer without the guard must know it."""
     metrics: Metrics = field(init=False)
     queue: Queue = field(init=False)
     fetch: Callable[[str], bytes] | None = field(init=False)

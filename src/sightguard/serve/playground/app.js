@@ -78,6 +78,7 @@ async function answered(turn, side, place, signal) {
     path: plain ? PLAIN : GUARDED,
     body: body(turn, side),
     key: at("key").value,
+    secret: plain ? secret() : "",
     signal,
     changed: (so_far) => following(() => view.show(so_far)),
   });
@@ -98,7 +99,7 @@ async function send() {
   running = new AbortController();
   busy(true);
   const place = shown(turn);
-  const sides = server.compare && at("compare").checked ? ["guarded", "plain"] : ["guarded"];
+  const sides = at("compare").checked ? ["guarded", "plain"] : ["guarded"];
   place.classList.toggle("two", sides.length === 2);
   const all = Promise.all(sides.map((side) => answered(turn, side, place, running.signal)));
   document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
@@ -118,6 +119,19 @@ function busy(on) {
   if (!on && (held === at("stop") || held === document.body)) at("question").focus();
 }
 
+// The secret of this start, by which the server gives answers without the guard; a browser sends what follows the # to nobody.
+function secret() {
+  return new URLSearchParams(location.hash.slice(1)).get("compare") ?? "";
+}
+
+function comparing() {
+  const can = server.compare && secret() !== "";
+  if (at("compare").disabled === can) at("compare").checked = can;
+  at("compare").disabled = !can;
+  at("compared").hidden = !server.compare;
+  at("compare-note").hidden = !server.compare || can;
+}
+
 function clear() {
   turns = [];
   for (const turn of document.querySelectorAll(".turn")) turn.remove();
@@ -126,6 +140,7 @@ function clear() {
   at("question").focus();
 }
 
+window.addEventListener("hashchange", comparing);
 at("ask").addEventListener("submit", (event) => { event.preventDefault(); send(); });
 document.querySelector(".settings").addEventListener("submit", (event) => event.preventDefault());
 at("stop").addEventListener("click", () => running?.abort());
@@ -161,7 +176,7 @@ try {
   at("served").textContent = `${server.model} behind ${server.guard}`;
   at("tokens").max = server.max_tokens;
   at("tokens").placeholder = server.max_tokens;
-  at("compared").hidden = !server.compare;
+  comparing();
   pictures.limits = { images: server.max_images, bytes: server.max_image_bytes };
   at("settings").open = server.key;
 } catch {

@@ -40,17 +40,17 @@ function take(told, event, seconds) {
   told.finish = choice.finish_reason ?? told.finish;
 }
 
-function headers(key) {
-  return { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+function headers(key, secret) {
+  return { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}), ...(secret ? { "X-Sightguard-Compare": secret } : {}) };
 }
 
 // Resolves to what was told, also where that is an error; `changed` is called whenever there is more of it.
-export async function ask({ path, body, key, signal, changed }) {
+export async function ask({ path, body, key, secret, signal, changed }) {
   const told = { text: "", refusal: null, proof: null, finish: null, usage: null, id: null, first: null, total: null, error: null, status: null, stopped: false };
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
   try {
-    const response = await fetch(path, { method: "POST", headers: headers(key), body: JSON.stringify(body), signal, credentials: "omit", cache: "no-store" });
+    const response = await fetch(path, { method: "POST", headers: headers(key, secret), body: JSON.stringify(body), signal, credentials: "omit", cache: "no-store" });
     told.id = response.headers.get("x-request-id");
     told.status = response.status;
     if (!response.ok) throw new Refused(await reason(response));
