@@ -86,7 +86,7 @@ def upright_size(image: Image, *, max_pixels: int = MAX_PIXELS) -> tuple[int, in
     """
     where = _describe(image)
     picture = _open(_read(image, where), where)
-    _check_size(picture, where, max_pixels)
+    _measured(picture, where, max_pixels)
     width, height = picture.size
     with contextlib.suppress(*BROKEN):
         if picture.getexif().get(ORIENTATION) in SIDEWAYS:
