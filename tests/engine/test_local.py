@@ -20,6 +20,7 @@ from sightguard.steering.steer import steer
 from sightguard.types import Image, Message, Sample
 from tests import tiny
 from tests.engine.asked import GREEDY, Asked, all_of
+from tests.safevlm import made
 
 ID = GuardId("test", "0" * 64)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -234,6 +235,24 @@ def test_the_gate_that_is_told_is_the_one_that_acted(vlm: VLM) -> None:
         assert [(g.layer, g.fired) for g in inspection.gate] == [(g.layer, g.fired) for g in one.proof.gate]
         assert [g.score for g in inspection.gate] == pytest.approx([g.score for g in one.proof.gate], abs=1e-3)
         assert inspection.inspected == one.proof.inspected
+
+
+@pytest.mark.parametrize(("query", "words"), [("pooled", 4), ("first", 0)])
+def test_the_head_inspects_the_texts_of_every_turn_beside_a_picture(query: str, words: int) -> None:
+    said = (
+        ("system", ("be kind .",)),
+        ("user", ("hi .", tiny.picture())),
+        ("assistant", ("hello .",)),
+        ("user", ("so ?",)),
+    )
+    talk = Sample("talk", tuple(Message(role, parts) for role, parts in said))  # type: ignore[arg-type]
+    engine = LocalEngine(Guarded(tiny.vlm(), safe=made.safe(sizes={"query": query})), "tiny", ID)
+    asked = all_of([talk, replace(talk.without_images(), id="words")])
+    engine.answer([one.job for one in asked])
+    assert [one.proof.inspected for one in asked] == [{"text": words, "image": 1}, {"text": 0, "image": 0}]
+    assert [one.inspected for one in engine.inspect([one.job.sample for one in asked])] == [
+        one.proof.inspected for one in asked
+    ]
 
 
 def test_an_edit_that_never_ran_lets_nothing_out(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ from transformers.vision_utils import get_vision_window_index
 
 from sightguard.errors import DataError, LayoutNotFound
 from sightguard.models.vlm import VLM
-from sightguard.safevlm.features import picture_features, question, words_of
+from sightguard.safevlm.features import picture_features, question
 from sightguard.safevlm.grids import as_read, per_picture
+from sightguard.safevlm.readings import words_of
 from sightguard.types import Message, Sample
 from tests import tiny
 from tests.families.catalogue import MAKERS

@@ -112,15 +112,19 @@ def test_first_is_constant_in_the_text_of_real_requests_and_pooled_is_not() -> N
     assert float((other[0] - other[1]).abs().max()) > 1e-3
 
 
-def test_the_verdict_never_reads_an_answer_and_reads_every_user_turn() -> None:
+def test_the_head_is_trained_on_the_words_of_the_user_and_the_verdict_reads_every_turn() -> None:
     safe = made.safe()
     (turns,) = [sample for sample in tiny.samples() if sample.id == "turns"]
     first, answer, last = turns.messages
     other_answer = replace(turns, messages=(first, replace(answer, parts=("quite another thing",)), last))
     other_turn = replace(turns, messages=(replace(first, parts=("look .", *first.images)), answer, last))
-    seen = safe.probabilities([turns, other_answer, other_turn])
-    torch.testing.assert_close(seen[0], seen[1])
-    assert float((seen[0] - seen[2]).abs().max()) > 1e-4
+    types, _ = safe.logits([turns, other_answer, other_turn])
+    torch.testing.assert_close(types[0], types[1])
+    assert float((types[0] - types[2]).abs().max()) > 1e-4
+    spoken = [safe.probabilities([Sample.of(text, *turns.images)])[0] for text in safe.read(other_answer)]
+    assert len(spoken) == 4
+    seen = safe.probabilities([other_answer])[0]
+    assert any(torch.allclose(seen, one, atol=1e-6) for one in spoken)
 
 
 def test_the_probabilities_of_a_batch_are_those_of_one_by_one() -> None:

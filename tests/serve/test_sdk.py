@@ -17,7 +17,7 @@ from sightguard.models.vlm import VLM
 from sightguard.pocket import world
 from sightguard.safevlm.model import SafeVLM
 from sightguard.serve.keys import Keys
-from sightguard.types import Image, Sample
+from sightguard.types import Image, Message, Sample
 from tests.serve.fake import Fake, slow
 from tests.serve.servers import Process, running, until
 
@@ -125,6 +125,19 @@ def test_a_seed_repeats_a_draw(sdk: openai.OpenAI, samples: Sequence[Sample]) ->
     texts = [drawn(seed) for seed in range(5)]
     assert texts == [drawn(seed) for seed in range(5)]
     assert len(set(texts)) >= 4
+
+
+def test_a_request_in_the_system_turn_is_inspected_and_flagged_as_in_the_users(
+    sdk: openai.OpenAI, safe: SafeVLM, samples: Sequence[Sample]
+) -> None:
+    levels = [one.risk.level if one.risk is not None else 0 for one in safe.look(samples)]
+    risky = samples[levels.index(max(levels))]
+    told = Message("system", (risky.messages[-1].text,))
+    moved = Sample("moved", (told, Message("user", (*risky.images, "what is this ?"))))
+    proof = asked(sdk, moved).sightguard
+    assert proof["parts"]["inspected"] == proof["parts"]["received"] == {"text": 2, "image": len(risky.images)}
+    assert proof["verdict"]["level"] > 0
+    assert proof["rule"] == safe.look([moved])[0].rule != "safe:answer"
 
 
 def test_moderation_is_what_the_head_says(sdk: openai.OpenAI, safe: SafeVLM, samples: Sequence[Sample]) -> None:

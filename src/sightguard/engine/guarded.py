@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sightguard.engine.rows import Row, options_for
@@ -105,9 +105,9 @@ class Guarded:
         return Proof(inspected, tuple(methods), risk, rule, gate)
 
     def by_head(self, sample: Sample) -> dict[str, int]:
-        """Count what the safety head looks at where there is a picture: the pictures, and what the user says beside them."""
-        told = parts_of(replace(sample, messages=tuple(m for m in sample.messages if m.role == "user")))
-        return {"text": told["text"], "image": len(sample.images)}
+        """Count what the safety head looks at where there is a picture: every picture, and the texts of every turn where its words ask."""
+        assert self.safe is not None
+        return parts_of(sample) if self.safe.reads_words else {"text": 0, "image": len(sample.images)}
 
 
 def parts_of(sample: Sample) -> dict[str, int]:

@@ -21,6 +21,7 @@ from sightguard.models.hooks import alone, hooked, run_until
 from sightguard.safevlm.grids import as_read, per_picture
 from sightguard.safevlm.head import padded
 from sightguard.safevlm.lean import Lean
+from sightguard.safevlm.readings import words_of
 
 if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The words that ask, as embeddings: `n x positions x hidden`, and True where a position belongs to the question."""
+    """The words that ask, as embeddings: `n x positions x hidden`, and True where a position belongs to the question.
+
+    Where requests are read in several ways, `asked` is `n x readings x positions`, and the words of the readings stand one behind another.
+    """
 
     text: Tensor
     asked: Tensor
@@ -67,21 +71,39 @@ def question(vlm: VLM, samples: Sequence[Sample], first: int) -> Question:
 @torch.no_grad()
 def question_of(vlm: VLM, texts: Sequence[str], first: int) -> Question:
     """Return the same of plain texts."""
-    tokenizer, device = vlm.processor.tokenizer, vlm.device
-    with alone(vlm.anatomy):
-        ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-        rows = [vlm.anatomy.embeddings(torch.tensor([[first, *row]], device=device))[0] for row in ids]
+    rows = _embedded(vlm, texts, first)
     text, there = padded(rows)
     asked = there.clone()
-    asked[:, 0] = torch.tensor(
-        [not row for row in ids], device=device
-    )  # where no word asks, the start of the prompt does
+    asked[:, 0] = torch.tensor([len(row) == 1 for row in rows], device=vlm.device)
     return Question(text, asked)
 
 
-def words_of(sample: Sample) -> str:
-    """Return the words of the user's turns, one turn a line."""
-    return "\n".join(message.text for message in sample.messages if message.role == "user")
+@torch.no_grad()
+def questions_of(vlm: VLM, texts: Sequence[Sequence[str]], first: int) -> Question:
+    """Return the same of requests that are read in several ways each, as one row a request.
+
+    Each reading is tokenized by itself, and has the first token of a prompt before it. A request with fewer readings than another has
+    readings at the end in which nothing asks.
+    """
+    if all(len(of) == 1 for of in texts):
+        return question_of(vlm, [of[0] for of in texts], first)
+    rows = [_embedded(vlm, of, first) for of in texts]
+    text, _ = padded([torch.cat(row) for row in rows])
+    asked = torch.zeros(len(texts), max(map(len, rows)), text.shape[1], dtype=torch.bool, device=text.device)
+    for i, row in enumerate(rows):
+        at = 0
+        for j, words in enumerate(row):
+            asked[i, j, at + min(1, len(words) - 1) : at + len(words)] = True
+            at += len(words)
+    return Question(text, asked)
+
+
+def _embedded(vlm: VLM, texts: Sequence[str], first: int) -> list[Tensor]:
+    """Return each text as `positions x hidden`, behind the first token of a prompt; where no word asks, that token does."""
+    tokenizer = vlm.processor.tokenizer
+    with alone(vlm.anatomy):
+        ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        return [vlm.anatomy.embeddings(torch.tensor([[first, *row]], device=vlm.device))[0] for row in ids]
 
 
 def first_token(vlm: VLM, sample: Sample) -> int:

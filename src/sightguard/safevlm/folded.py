@@ -30,13 +30,19 @@ if TYPE_CHECKING:
 def folded(
     modules: SafetyModules, pictures: Sequence[Sequence[Tensor]], text: Tensor, asked: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return logits of types and levels, `n x types` and `n x levels`; arguments as for `SafetyModules.forward`, and in every row something asks."""
+    """Return logits of types and levels, `n x types` and `n x levels`; arguments as for `SafetyModules.forward`.
+
+    With `asked` of `n x readings x positions` they are `n x readings x types` and `n x readings x levels`: each position asks by itself, so
+    several readings of one request are several averages over one attention. Where nothing asks, what is returned means nothing.
+    """
     dtype = modules.head_tokens.dtype
     flat = [tiles.to(dtype) for shown in pictures for tiles in shown]
     counts = [len(shown) for shown in pictures]
     head, text = modules.head, text.to(dtype)
     if head.query == "first":
         pooled = _first(modules, flat, counts, text[:, :1])
+        if asked.ndim == 3:
+            pooled = pooled[:, None].expand(-1, asked.shape[1], -1)  # no word decides
     else:
         seen = _by_request(project(modules.projector, flat), counts, before=modules.head_tokens)
         pooled = _pooled(head, text, asked, *padded(seen))
@@ -54,9 +60,14 @@ def _pooled(head: SafetyHead, text: Tensor, asked: Tensor, seen: Tensor, there: 
     else:  # long texts: more questions than features
         scores = queries @ parts.keys(features * norm.weight).transpose(2, 3)
     weights = scores.masked_fill(~there[:, None, None], -torch.inf).softmax(-1)
-    share = asked.to(weights) / asked.sum(1, keepdim=True)
-    average = torch.einsum("nq,nhqk->nhk", share, weights) @ features
-    return parts.values(average * norm.weight + norm.bias)
+    share = asked.to(weights) / asked.sum(-1, keepdim=True).clamp(min=1)
+    if share.ndim == 2:
+        average = torch.einsum("nq,nhqk->nhk", share, weights) @ features
+        return parts.values(average * norm.weight + norm.bias)
+    average = torch.einsum("nrq,nhqk->nrhk", share, weights).flatten(1, 2) @ features
+    by_reading = (average * norm.weight + norm.bias).unflatten(1, (share.shape[1], -1))
+    found: Tensor = parts.values(by_reading.flatten(0, 1)).unflatten(0, share.shape[:2])
+    return found
 
 
 def _first(modules: SafetyModules, flat: list[Tensor], counts: list[int], text: Tensor) -> Tensor:

@@ -7,11 +7,12 @@
 
 For a request with a picture: vision tower -> safety projector -> safety head gives a verdict; the policy turns it into a rule, whose hint
 stands behind the question; the model answers, with safety tokens before each picture and, after stage 2, with a LoRA adapter.
+Of a conversation with several turns the head reads each, whoever speaks, and the riskiest reading decides (`sightguard.safevlm.readings`).
 A request without a picture has no tokens and no verdict, the plain model answers it, and its rule is "no picture".
 
 Differences from the released code: the verdict is a joint probability over pairs that go together, with calibrated temperatures, in place
-of two argmaxes; the adapter acts where there is a picture only; `query="pooled"` is offered beside the released reading; the head sees
-several pictures and tiles; hints and policy are ours.
+of two argmaxes; a conversation is read turn by turn, where the papers know single turns; the adapter acts where there is a picture only;
+`query="pooled"` is offered beside the released reading; the head sees several pictures and tiles; hints and policy are ours.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ from torch import Tensor
 from sightguard.data.taxonomy import Taxonomy
 from sightguard.errors import UsageError
 from sightguard.models.additions import Adapter, adapted, extra_rows
-from sightguard.safevlm.features import first_token, picture_features, question
+from sightguard.safevlm.features import Question, first_token, picture_features, question, questions_of
 from sightguard.safevlm.folded import folded
 from sightguard.safevlm.modules import SafetyModules
 from sightguard.safevlm.policy import Policy, Rule
+from sightguard.safevlm.readings import readings, riskiest
 from sightguard.safevlm.tokens import refuse_signs, with_tokens
 from sightguard.safevlm.verdict import joint, risks, stacked
 from sightguard.types import Response, Risk, Sample
@@ -150,24 +152,32 @@ class SafeVLM:
 
     @torch.no_grad()
     def logits(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
-        """Return the head's logits for requests with pictures, `n x types` and `n x levels`, float32 on the CPU; no decoder runs."""
-        asked = question(self.vlm, samples, self.opening)
-        types, levels = folded(self.modules, picture_features(self.vlm, samples), asked.text, asked.asked)
-        return types.float().cpu(), levels.float().cpu()
+        """Return the head's logits for requests with pictures, `n x types` and `n x levels`, float32 on the CPU; no decoder runs.
+
+        Of several turns of the user all words ask together, as in training.
+        """
+        return self._logits(samples, question(self.vlm, samples, self.opening))
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether what is said takes part in a verdict; with `query="first"` the pictures alone decide."""
+        return self.modules.shape.query == "pooled"
+
+    def read(self, sample: Sample) -> tuple[str, ...]:
+        """Return the texts of a request that the head is asked one by one; a head that reads no words is asked once."""
+        found = readings(sample)
+        return found if self.reads_words else found[:1]
 
     def probabilities(self, samples: Sequence[Sample], *, batch: int | None = None) -> Tensor:
-        """Return P(type, level) for requests with pictures, `n x types x levels`, float64."""
-        size = batch or self.vlm.batch
-        rows = [self.logits(samples[i : i + size]) for i in range(0, len(samples), size)]
-        return joint(*stacked(rows), self.taxonomy.safe_type, self.temperatures)
+        """Return P(type, level) for requests with pictures, `n x types x levels`, float64; of several turns, those of the riskiest reading."""
+        return self._judged(samples, batch)[0]
 
     def risks(self, samples: Sequence[Sample], *, batch: int | None = None) -> list[Risk | None]:
-        """Return the verdict on each request; None where there is no picture to look at."""
+        """Return the verdict on each request, of its riskiest reading; None where there is no picture to look at."""
         pictured = [i for i, sample in enumerate(samples) if sample.images]
         found: list[Risk | None] = [None] * len(samples)
         if pictured:
-            told = risks(self.probabilities([samples[i] for i in pictured], batch=batch), self.taxonomy)
-            for i, risk in zip(pictured, told, strict=True):
+            for i, risk in zip(pictured, self._judged([samples[i] for i in pictured], batch)[1], strict=True):
                 found[i] = risk
         return found
 
@@ -250,6 +260,25 @@ class SafeVLM:
                 stack.enter_context(adapted(self.vlm.model, self.adapter))
             yield
 
+    @torch.no_grad()
+    def _judged(self, samples: Sequence[Sample], batch: int | None) -> tuple[Tensor, list[Risk]]:
+        """Return the probabilities and the verdict of each request's riskiest reading; the readings of a batch share one pass."""
+        size, texts = batch or self.vlm.batch, [self.read(sample) for sample in samples]
+        rows = []
+        for i in range(0, len(samples), size):
+            asked = questions_of(self.vlm, texts[i : i + size], self.opening)
+            rows.append(_of_readings(self._logits(samples[i : i + size], asked), texts[i : i + size]))
+        both = joint(*stacked(rows), self.taxonomy.safe_type, self.temperatures)
+        told, chosen, at = risks(both, self.taxonomy), [], 0
+        for of in texts:
+            chosen.append(at + riskiest(told[at : at + len(of)], self.policy))
+            at += len(of)
+        return both[chosen], [told[i] for i in chosen]
+
+    def _logits(self, samples: Sequence[Sample], asked: Question) -> tuple[Tensor, Tensor]:
+        types, levels = folded(self.modules, picture_features(self.vlm, samples), asked.text, asked.asked)
+        return types.float().cpu(), levels.float().cpu()
+
     def _around(self, batch: Batch) -> Any:
         return self.on()
 
@@ -257,3 +286,12 @@ class SafeVLM:
     def _both(self, inner: Around, batch: Batch) -> Iterator[None]:
         with self.on(), inner(batch):
             yield
+
+
+def _of_readings(logits: tuple[Tensor, Tensor], texts: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+    """Return logits of `n x readings` as those of the readings that there are, one request's behind another's."""
+    types, levels = logits
+    if types.ndim == 2:
+        return logits
+    there = torch.tensor([[j < len(of) for j in range(types.shape[1])] for of in texts])
+    return types[there], levels[there]
