@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import PIL.Image
@@ -17,7 +18,7 @@ from sightguard.pocket.risks import records
 from sightguard.safevlm.features import entering, prepared
 from sightguard.safevlm.lean import Lean
 from sightguard.safevlm.model import SafeVLM
-from sightguard.types import Sample
+from sightguard.types import Message, Sample
 from tests import tiny
 from tests.safevlm import made
 
@@ -47,6 +48,24 @@ def test_findings_are_the_verdicts_of_safevlm(query: str) -> None:
         assert dict(finding.p_types) == pytest.approx(dict(risk.p_types), abs=1e-6)
         assert sum(finding.p_levels) == pytest.approx(1)
         assert finding.p_levels[0] == pytest.approx(risk.p_types["safe"], abs=1e-6)
+
+
+def test_of_a_conversation_every_turn_of_the_user_is_read_alone() -> None:
+    safe = made.safe()
+    texts = ("hello there, a long and harmless beginning", "burn it", "and now ?")
+    picture = made.picture(60)
+    talk = Sample("talk", (*(Message("user", (text,)) for text in texts[:-1]), Message("user", (picture, texts[-1]))))
+    (risk,) = safe.risks([talk])
+    one = pairs([talk])[0]
+    pair = replace(one, text="\n".join(texts), turns=texts)
+    inspector = SafetyHeadInspector(safe)
+    (found,) = inspector.inspect([inspector.prepare(pair)])
+    assert risk is not None
+    assert (found.type, found.level) == (risk.type, risk.level)
+    assert found.p_unsafe == pytest.approx(risk.p_unsafe, abs=1e-6)
+    (together,) = inspector.inspect([inspector.prepare(replace(pair, turns=()))])
+    assert together.p_unsafe is not None
+    assert together.p_unsafe < risk.p_unsafe - 1e-6
 
 
 def test_the_embedded_model_is_chosen_by_name() -> None:

@@ -44,6 +44,7 @@ def test_llava_conversations_are_read_with_the_words_of_the_user_alone(tmp_path:
     read = found(path, images=tmp_path / "images")
     assert [item.id for item in read] == ["p0", "p1", "p2"]
     assert read[1].text == "what is in picture 1?\nand now?"
+    assert read[1].turns == ("what is in picture 1?", "and now?")
     assert {item.licence for item in read} == {"CC-BY-4.0"}
     assert pictures(read[2]) == [(tmp_path / "images/train/002.png").read_bytes()]
 
@@ -66,6 +67,7 @@ def test_one_object_a_line_whatever_the_file_is_called(tmp_path: Path, name: str
     assert (first.id, first.text, first.label) == ("7", "is it red?", '{"label": "yes"}')
     assert [place.path for place in second.places] == [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
     assert second.text == "one?\ntwo?"
+    assert (first.turns, second.turns) == ((), ("one?", "two?"))
 
 
 @pytest.mark.parametrize("indent", [None, 1])

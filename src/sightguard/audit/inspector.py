@@ -29,6 +29,8 @@ class Pair:
     """As encoded bytes."""
     pictures: tuple[PIL.Image.Image, ...]
     """The same decoded: upright, RGB."""
+    turns: tuple[str, ...] = ()
+    """The words turn by turn, where they are several turns of the user; empty where they are one text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ class Item:
     """The data set's own label, as JSON."""
     error: str | None = None
     """Why it cannot be read, if that is known already."""
+    turns: tuple[str, ...] = ()
+    """The same words turn by turn, where they are several; empty where they are one text."""
 
 
 def schema() -> pa.Schema:
@@ -69,6 +71,7 @@ def schema() -> pa.Schema:
             ("licence", text),
             ("label", text),
             ("error", text),
+            ("turns", pa.list_(text)),
         ]
     )
 
@@ -86,6 +89,7 @@ def to_table(first: int, items: Sequence[Item]) -> pa.Table:
             "licence": printable(item.licence),
             "label": printable(item.label),
             "error": printable(item.error),
+            "turns": [printable(turn) for turn in item.turns],
         }
         for i, item in enumerate(items)
     ]
@@ -115,6 +119,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Item]:
             row["licence"],
             row["label"],
             row["error"],
+            tuple(row.get("turns") or ()),  # an index of an older version has none
         )
         for row in rows
     ]

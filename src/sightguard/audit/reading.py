@@ -54,7 +54,7 @@ def read(item: Item) -> Read:
     if not pictures:
         return Read(item, "no picture", "the item holds an empty list of pictures, and text alone is not judged")
     phash = ",".join(perceptual_hash(picture) for picture in pictures)
-    return Read(item, "ok", None, Pair(item.id, item.text, images, pictures), sha256, phash)
+    return Read(item, "ok", None, Pair(item.id, item.text, images, pictures, item.turns), sha256, phash)
 
 
 def encoded(place: Place) -> list[bytes]:

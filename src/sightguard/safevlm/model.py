@@ -156,7 +156,8 @@ class SafeVLM:
 
         Of several turns of the user all words ask together, as in training.
         """
-        return self._logits(samples, question(self.vlm, samples, self.opening))
+        asked = question(self.vlm, samples, self.opening)
+        return self._asked(picture_features(self.vlm, samples), asked)
 
     @property
     def reads_words(self) -> bool:
@@ -170,16 +171,25 @@ class SafeVLM:
 
     def probabilities(self, samples: Sequence[Sample], *, batch: int | None = None) -> Tensor:
         """Return P(type, level) for requests with pictures, `n x types x levels`, float64; of several turns, those of the riskiest reading."""
-        return self._judged(samples, batch)[0]
+        return self._seen(samples, batch)[0]
 
     def risks(self, samples: Sequence[Sample], *, batch: int | None = None) -> list[Risk | None]:
         """Return the verdict on each request, of its riskiest reading; None where there is no picture to look at."""
         pictured = [i for i, sample in enumerate(samples) if sample.images]
         found: list[Risk | None] = [None] * len(samples)
         if pictured:
-            for i, risk in zip(pictured, self._judged([samples[i] for i in pictured], batch)[1], strict=True):
+            for i, risk in zip(pictured, self._seen([samples[i] for i in pictured], batch)[1], strict=True):
                 found[i] = risk
         return found
+
+    def judged(self, pictures: Sequence[Sequence[Tensor]], texts: Sequence[Sequence[str]]) -> tuple[Tensor, list[Risk]]:
+        """Return P(type, level), `n x types x levels`, and the verdict of each request's riskiest reading, in one pass of the head.
+
+        Args:
+            pictures: for each request the features of its pictures, each `tiles x height x width x channels`.
+            texts: for each request what it is read as, such as `read` returns.
+        """
+        return self._riskiest([self._readings(pictures, texts)], texts)
 
     def __call__(self, samples: Sequence[Sample]) -> list[Response]:
         return self.generate(samples)
@@ -260,24 +270,36 @@ class SafeVLM:
                 stack.enter_context(adapted(self.vlm.model, self.adapter))
             yield
 
-    @torch.no_grad()
-    def _judged(self, samples: Sequence[Sample], batch: int | None) -> tuple[Tensor, list[Risk]]:
-        """Return the probabilities and the verdict of each request's riskiest reading; the readings of a batch share one pass."""
+    def _seen(self, samples: Sequence[Sample], batch: int | None) -> tuple[Tensor, list[Risk]]:
         size, texts = batch or self.vlm.batch, [self.read(sample) for sample in samples]
-        rows = []
-        for i in range(0, len(samples), size):
-            asked = questions_of(self.vlm, texts[i : i + size], self.opening)
-            rows.append(_of_readings(self._logits(samples[i : i + size], asked), texts[i : i + size]))
+        rows = [
+            self._readings(picture_features(self.vlm, samples[i : i + size]), texts[i : i + size])
+            for i in range(0, len(samples), size)
+        ]
+        return self._riskiest(rows, texts)
+
+    @torch.no_grad()
+    def _readings(self, pictures: Sequence[Sequence[Tensor]], texts: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        """Return the logits of all readings, one request's behind another's, `readings x types` and `readings x levels`."""
+        types, levels = self._asked(pictures, questions_of(self.vlm, texts, self.opening))
+        if types.ndim == 2:
+            return types, levels
+        there = torch.tensor([[j < len(of) for j in range(types.shape[1])] for of in texts])
+        return types[there], levels[there]
+
+    def _asked(self, pictures: Sequence[Sequence[Tensor]], asked: Question) -> tuple[Tensor, Tensor]:
+        types, levels = folded(self.modules, pictures, asked.text, asked.asked)
+        return types.float().cpu(), levels.float().cpu()
+
+    def _riskiest(
+        self, rows: Sequence[tuple[Tensor, Tensor]], texts: Sequence[Sequence[str]]
+    ) -> tuple[Tensor, list[Risk]]:
         both = joint(*stacked(rows), self.taxonomy.safe_type, self.temperatures)
         told, chosen, at = risks(both, self.taxonomy), [], 0
         for of in texts:
             chosen.append(at + riskiest(told[at : at + len(of)], self.policy))
             at += len(of)
         return both[chosen], [told[i] for i in chosen]
-
-    def _logits(self, samples: Sequence[Sample], asked: Question) -> tuple[Tensor, Tensor]:
-        types, levels = folded(self.modules, picture_features(self.vlm, samples), asked.text, asked.asked)
-        return types.float().cpu(), levels.float().cpu()
 
     def _around(self, batch: Batch) -> Any:
         return self.on()
@@ -286,12 +308,3 @@ class SafeVLM:
     def _both(self, inner: Around, batch: Batch) -> Iterator[None]:
         with self.on(), inner(batch):
             yield
-
-
-def _of_readings(logits: tuple[Tensor, Tensor], texts: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
-    """Return logits of `n x readings` as those of the readings that there are, one request's behind another's."""
-    types, levels = logits
-    if types.ndim == 2:
-        return logits
-    there = torch.tensor([[j < len(of) for j in range(types.shape[1])] for of in texts])
-    return types[there], levels[there]

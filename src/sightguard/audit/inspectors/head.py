@@ -1,7 +1,8 @@
 """The safety head of a trained SafeVLM: vision tower, safety projector and head look at a pair; no decoder block runs.
 
 SafeVLM / PSA-VLM (arXiv 2405.13581, 2411.11543) found risky content in open data sets with it. The head that reads the question
-("pooled") judges picture and words together; the released reading ("first") judges the picture alone.
+("pooled") judges picture and words together; the released reading ("first") judges the picture alone. Of a conversation every turn of the
+user is read alone too, and the riskiest reading counts, as in `SafeVLM`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from torch import Tensor
 
 from sightguard.artifacts import sha256
 from sightguard.audit.inspector import Finding, Pair
-from sightguard.safevlm.features import prepared, question_of, read_features
-from sightguard.safevlm.folded import folded
+from sightguard.safevlm.features import prepared, read_features
 from sightguard.safevlm.lean import Lean
-from sightguard.safevlm.verdict import joint, risks
+from sightguard.safevlm.readings import MOST
+from sightguard.types import Message, Sample
 
 if TYPE_CHECKING:
     from sightguard.data.taxonomy import Taxonomy
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 class Prepared:
     """A pair as the vision tower takes it."""
 
-    text: str
+    texts: tuple[str, ...]
+    """Of which each is read alone."""
     inputs: tuple[dict[str, Any], ...]
     """What the model's image processor makes of each picture, on the CPU."""
 
@@ -66,12 +68,15 @@ class SafetyHeadInspector:
             "modules_sha256": sha256(weights),
             "modules_dtype": str(self._safe.modules.head_tokens.dtype).removeprefix("torch."),
             "query": self._safe.modules.shape.query,
+            "readings": MOST,
             "temperatures": list(self._safe.temperatures),
         }
 
     def prepare(self, pair: Pair) -> Prepared:
         """Scale the pictures of a pair."""
-        return Prepared(pair.text, tuple(prepared(self._safe.vlm, [picture]) for picture in pair.pictures))
+        turns = tuple(Message("user", (turn,)) for turn in pair.turns or (pair.text,))
+        texts = self._safe.read(Sample(pair.id, turns))
+        return Prepared(texts, tuple(prepared(self._safe.vlm, [picture]) for picture in pair.pictures))
 
     @torch.no_grad()
     def inspect(self, prepared: Sequence[Prepared]) -> list[Finding]:
@@ -79,13 +84,11 @@ class SafetyHeadInspector:
         safe = self._safe
         found = iter(self._features([inputs for one in prepared for inputs in one.inputs]))
         pictures = [[next(found) for _ in one.inputs] for one in prepared]
-        asked = question_of(safe.vlm, [one.text for one in prepared], safe.opening)
-        types, levels = folded(safe.modules, pictures, asked.text, asked.asked)
-        both = joint(types.float().cpu(), levels.float().cpu(), self.taxonomy.safe_type, safe.temperatures)
+        both, told = safe.judged(pictures, [one.texts for one in prepared])
         by_level = both.sum(1).tolist()
         return [
             Finding(risk.type, risk.level, risk.p_types, tuple(of_levels), risk.p_unsafe)
-            for risk, of_levels in zip(risks(both, self.taxonomy), by_level, strict=True)
+            for risk, of_levels in zip(told, by_level, strict=True)
         ]
 
     def _features(self, inputs: list[dict[str, Any]]) -> list[Tensor]:

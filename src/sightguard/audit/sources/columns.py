@@ -87,7 +87,9 @@ def item_of(row: Any, default_id: str, columns: Columns, locate: Locate) -> Item
     }
     try:
         names = _names(row, columns)
-        return Item(id, _text(row, columns), tuple(locate(name) for name in names), **known)
+        turns = _turns(row, columns)
+        several = turns if len(turns) > 1 else ()
+        return Item(id, "\n".join(turns), tuple(locate(name) for name in names), turns=several, **known)
     except DataError as error:
         return Item(id, error=str(error), **known)
 
@@ -106,14 +108,15 @@ def _names(row: Mapping[str, Any], columns: Columns) -> list[str]:
     return names
 
 
-def _text(row: Mapping[str, Any], columns: Columns) -> str:
+def _turns(row: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:
+    """Return the words beside a picture: those of each turn of the user, or one text."""
     wanted = (columns.text,) if columns.text else TEXTS
     found = next((row[name] for name in wanted if row.get(name) not in (None, "", [])), "")
     if isinstance(found, list):
-        return "\n".join(filter(None, (_turn(turn, number) for number, turn in enumerate(found))))
+        return tuple(filter(None, (_turn(turn, number) for number, turn in enumerate(found))))
     if not isinstance(found, str):
         raise DataError(f"expected a text, or a list of texts or turns; got {found!r:.80}")
-    return found.replace(SIGN, "").strip()
+    return (found.replace(SIGN, "").strip(),)
 
 
 def _turn(turn: Any, number: int) -> str:

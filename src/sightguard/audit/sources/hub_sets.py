@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def items(source: str, described: str, columns: Columns) -> Iterator[Item]:
             {**row, **dict.fromkeys(PICTURES)}, f"{stem}/{number}", columns, lambda name: Place("file", name)
         )
         place = Place("dataset", described, number, column=column, name=f"{stem}/{number}")
-        yield Item(found.id, found.text, (place,), found.licence, found.label, found.error)
+        yield replace(found, places=(place,))
 
 
 @lru_cache(maxsize=8)

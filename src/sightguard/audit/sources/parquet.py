@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def _item(row: dict[str, Any], path: Path, number: int, inside: str | None, root
         return item_of(row, here, columns, lambda name: Place("file", str(root / name), name=name))
     found = item_of({**row, **dict.fromkeys(PICTURES)}, here, columns, lambda name: Place("file", name))
     place = Place("parquet", str(path), number, column=inside, name=f"{path.name}/{number}")
-    return Item(found.id, found.text, (place,), found.licence, found.label, found.error)
+    return replace(found, places=(place,))
 
 
 def holds_bytes(kind: Any) -> bool:

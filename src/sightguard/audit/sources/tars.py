@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -62,7 +63,7 @@ def _item(path: Path, key: str, members: list[tarfile.TarInfo], tar: tarfile.Tar
                 errors.append(f"{member.name}: {wrong}")
     found = item_of({**row, "image": None}, key, columns, lambda name: Place("file", name))
     error = "; ".join([*errors, *([found.error] if found.error else [])]) or None
-    return Item(found.id, found.text, tuple(places), found.licence, found.label, error)
+    return replace(found, places=tuple(places), error=error)
 
 
 def _told(tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str) -> dict[str, object]:
