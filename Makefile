@@ -26,6 +26,7 @@ test-all: $(VENV)/.dev ## every test, the slow ones too, and all figures of the 
 	$(BIN)/python -m scripts.measure
 	$(BIN)/python -m scripts.ablations
 	$(BIN)/python -m scripts.certificates
+	$(BIN)/python -m scripts.turns
 	$(BIN)/python -m scripts.families
 	$(BIN)/python -m scripts.audits
 	$(BIN)/python -m scripts.benches
@@ -45,6 +46,7 @@ results: $(VENV)/.dev ## measure again what the tables of the documentation show
 	$(BIN)/python -m scripts.measure
 	$(BIN)/python -m scripts.ablations
 	$(BIN)/python -m scripts.certificates
+	$(BIN)/python -m scripts.turns
 	$(BIN)/python -m scripts.families
 	$(BIN)/python -m scripts.audits
 	$(BIN)/python -m scripts.benches
