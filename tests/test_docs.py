@@ -46,6 +46,13 @@ HEAD = {"type": TYPES, "level": TYPES, "risky_flagged": SHARE, "safe_flagged": S
 DIFFERENCE = {"value": -0.01, "low": -0.02, "high": 0.0, "n": 10, "within_margin": True}
 TRAINING = {"stage1": {"seconds": 1.0, "peak_mib": 2.0, "loaded_mib": 1.0, "batch": 2}}
 NONE = {"value": None, "low": None, "high": None, "n": 0}
+TURNS = {
+    "readings": 5,
+    **{
+        way: dict.fromkeys(("flagged", "refused", "complied"), SHARE)
+        for way in ("undefended", "together", "every turn")
+    },
+}
 OTHERS: dict[str, dict[str, Any]] = {
     "heads": {"schema": 1, "n": 10, "train": 20, "models": {"pocket": {"pooled": {**HEAD, "parameters": 5}}}},
     "audit_corpus": {
@@ -120,6 +127,7 @@ OTHERS: dict[str, dict[str, Any]] = {
             }
         },
     },
+    "turns": {"schema": 1, "split": "test", "n": 100, "seed": 1, "models": {"pocket": {"harmful last": TURNS}}},
 }  # fmt: skip
 """Results of another kind than a demo's, by the view that shows them."""
 
