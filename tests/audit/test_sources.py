@@ -15,7 +15,7 @@ import pytest
 import webdataset
 
 from sightguard.audit.index import build
-from sightguard.audit.items import Item
+from sightguard.audit.items import Item, from_rows, to_table
 from sightguard.audit.reading import encoded as bytes_of
 from sightguard.audit.sources.columns import Columns
 from sightguard.audit.sources.opened import Data, Notes, items
@@ -235,3 +235,10 @@ def test_files_that_cannot_be_read_end_it_with_advice(tmp_path: Path, name: str,
 def test_a_root_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no data at"):
         found(tmp_path / "nothing")
+
+
+def test_an_index_of_a_version_that_kept_no_turns_is_read() -> None:
+    item = Item("a", "one\ntwo", turns=("one", "two"))
+    (row,) = to_table(0, [item]).to_pylist()
+    assert from_rows([row]) == [item]
+    assert from_rows([{name: value for name, value in row.items() if name != "turns"}]) == [Item("a", "one\ntwo")]
