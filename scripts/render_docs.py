@@ -30,7 +30,7 @@ from scripts import (
     serve_tables,
     sizing,
     suite_tables,
-    turns,
+    turn_tables,
 )
 from scripts.provenance import ROOT
 from sightguard.artifacts import read_json, write_text
@@ -416,7 +416,7 @@ VIEWS: dict[str, Callable[[Results], list[str]]] = {
     "suite": bench_tables.suite,
     "adaptive": adaptive_tables.adaptive,
     "runner": bench_tables.runner,
-    "turns": turns.table,
+    "turns": turn_tables.table,
     "serve_speed": serve_speed.speed,
     "sizing": sizing.table,
 }
