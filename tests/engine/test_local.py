@@ -15,6 +15,7 @@ from sightguard.engine.guarded import Guarded
 from sightguard.engine.local import LocalEngine
 from sightguard.errors import DataError, FingerprintMismatch, UsageError
 from sightguard.models.vlm import VLM
+from sightguard.safevlm.policy import Turns, default_policy
 from sightguard.serve.job import Decoding, Done, Failed, GuardId, Piece
 from sightguard.steering.steer import steer
 from sightguard.types import Image, Message, Sample
@@ -237,8 +238,13 @@ def test_the_gate_that_is_told_is_the_one_that_acted(vlm: VLM) -> None:
         assert inspection.inspected == one.proof.inspected
 
 
-@pytest.mark.parametrize(("query", "words"), [("pooled", 4), ("first", 0)])
-def test_the_head_inspects_the_texts_of_every_turn_beside_a_picture(query: str, words: int) -> None:
+@pytest.mark.parametrize(
+    ("query", "whose", "words"),
+    [("pooled", "user", 2), ("pooled", "all", 4), ("first", "user", 0), ("first", "all", 0)],
+)
+def test_the_head_inspects_the_texts_of_the_turns_that_it_reads_beside_a_picture(
+    query: str, whose: Turns, words: int
+) -> None:
     said = (
         ("system", ("be kind .",)),
         ("user", ("hi .", tiny.picture())),
@@ -246,7 +252,8 @@ def test_the_head_inspects_the_texts_of_every_turn_beside_a_picture(query: str, 
         ("user", ("so ?",)),
     )
     talk = Sample("talk", tuple(Message(role, parts) for role, parts in said))  # type: ignore[arg-type]
-    engine = LocalEngine(Guarded(tiny.vlm(), safe=made.safe(sizes={"query": query})), "tiny", ID)
+    policy = replace(default_policy(made.TAXONOMY), turns=whose)
+    engine = LocalEngine(Guarded(tiny.vlm(), safe=made.safe(policy=policy, sizes={"query": query})), "tiny", ID)
     asked = all_of([talk, replace(talk.without_images(), id="words")])
     engine.answer([one.job for one in asked])
     assert [one.proof.inspected for one in asked] == [{"text": words, "image": 1}, {"text": 0, "image": 0}]

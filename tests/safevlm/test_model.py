@@ -112,8 +112,9 @@ def test_first_is_constant_in_the_text_of_real_requests_and_pooled_is_not() -> N
     assert float((other[0] - other[1]).abs().max()) > 1e-3
 
 
-def test_the_head_is_trained_on_the_words_of_the_user_and_the_verdict_reads_every_turn() -> None:
-    safe = made.safe()
+def test_the_head_is_trained_on_the_words_of_the_user_and_the_verdict_reads_the_turns_that_it_is_to() -> None:
+    user = made.safe()
+    safe = replace(user, policy=replace(user.policy, turns="all"))
     (turns,) = [sample for sample in tiny.samples() if sample.id == "turns"]
     first, answer, last = turns.messages
     other_answer = replace(turns, messages=(first, replace(answer, parts=("quite another thing",)), last))
@@ -125,6 +126,9 @@ def test_the_head_is_trained_on_the_words_of_the_user_and_the_verdict_reads_ever
     assert len(spoken) == 4
     seen = safe.probabilities([other_answer])[0]
     assert any(torch.allclose(seen, one, atol=1e-6) for one in spoken)
+    assert len(user.read(other_answer)) == 3
+    told = user.probabilities([turns, other_answer])
+    torch.testing.assert_close(told[0], told[1])
 
 
 def test_the_probabilities_of_a_batch_are_those_of_one_by_one() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from sightguard import VLM
 from sightguard.demo.safety import shipped
+from sightguard.errors import DataError
 from sightguard.pocket import risks
 from sightguard.safevlm.model import SafeVLM
 
@@ -36,6 +39,19 @@ def test_switching_a_type_off_changes_only_items_of_that_type(safe: SafeVLM) -> 
             assert (new.text, new.rule) == (old.text, old.rule)
     changed = sum(old.text != new.text for old, new in zip(before, after, strict=True))
     assert changed > 0, "without its hint the model answers some of them otherwise"
+
+
+def test_whose_turns_are_read_is_kept_in_the_folder_and_older_folders_read_the_users(
+    safe: SafeVLM, tmp_path: Path
+) -> None:
+    assert safe.policy.turns == "user", "it was written before there was a choice"
+    everyone = replace(safe, policy=replace(safe.policy, turns="all"))
+    folder = everyone.save_pretrained(tmp_path / "all")
+    assert SafeVLM.from_pretrained(folder, safe.vlm).policy.turns == "all"
+    about = json.loads((folder / "safevlm.json").read_text())
+    (folder / "safevlm.json").write_text(json.dumps({**about, "turns": "every"}))
+    with pytest.raises(DataError, match=r"safevlm.json: `turns` says .*: expected user or all; got 'every'"):
+        SafeVLM.from_pretrained(folder, safe.vlm)
 
 
 def test_each_verdict_is_recorded_with_its_rule(safe: SafeVLM) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +100,23 @@ def test_a_hint_stands_behind_the_words_of_the_last_turn_and_pictures_stay() -> 
             "level 3: expected an action of answer, caution, may_refuse, refuse; got None",
         ),
         ({"levels": {1: "shout", 2: "refuse", 3: "refuse"}}, "level 1: expected an action of .*; got 'shout'"),
+        ({"turns": "system"}, "mine.yaml: `turns` says whose turns .*: expected user or all; got 'system'"),
+        ({"turns": None}, "expected user or all; got None"),
         ({"hints": {"caution": "x", "may_refuse": "y"}}, "the action 'refuse' needs a hint"),
     ],
 )
 def test_a_bad_policy_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         Policy.of({**read_yaml(DEFAULT), **change}, TAXONOMY, "mine.yaml")
+
+
+def test_whose_turns_are_read_is_the_users_unless_a_file_says_otherwise(tmp_path: Path) -> None:
+    assert default_policy(TAXONOMY).turns == Policy({}).turns == "user"
+    (tmp_path / "p.yaml").write_text(DEFAULT.read_text().replace("turns: user", "turns: all"))
+    policy = read_policy(tmp_path / "p.yaml", TAXONOMY)
+    assert policy.turns == policy.switched_off("privacy").turns == "all"
+    with pytest.raises(DataError, match="expected user or all; got 'every'"):
+        replace(policy, turns="every")  # type: ignore[arg-type]
 
 
 def test_off_in_a_file_and_unknown_types_to_switch_off(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""No turn of a conversation hides behind another: every text is in a reading, each turn is read alone, and the riskiest reading decides."""
+"""No turn that is read hides behind another: every text of it is in a reading, each turn is read alone, and the riskiest reading decides."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sightguard.safevlm import model as model_module
 from sightguard.safevlm.features import picture_features, question
 from sightguard.safevlm.folded import folded
 from sightguard.safevlm.model import SafeVLM
-from sightguard.safevlm.policy import ACTIONS
+from sightguard.safevlm.policy import ACTIONS, TURNS, Turns, default_policy
 from sightguard.safevlm.readings import MOST, readings, words_of
 from sightguard.safevlm.verdict import joint
 from sightguard.types import Image, Message, Risk, Role, Sample
@@ -44,17 +44,24 @@ def said(*spoken: tuple[Role, str], picture: Image = PICTURE, id: str = "c") -> 
     return Sample(id, (*(Message(r, (t,)) for r, t in before), Message(role, (picture, text))))
 
 
-@given(conversations, st.integers(3, 9))
+def read_of(sample: Sample, whose: Turns) -> list[Message]:
+    """The turns with words that are to be read."""
+    return [m for m in sample.messages if m.text.strip() and (whose == "all" or m.role == "user")]
+
+
+@given(conversations, st.integers(3, 9), st.sampled_from(TURNS))
 @settings(deadline=None)
-def test_every_text_of_every_turn_is_in_a_reading_and_readings_are_few(sample: Sample, most: int) -> None:
-    found = readings(sample, most)
+def test_every_text_of_every_turn_that_is_read_is_in_a_reading_and_readings_are_few(
+    sample: Sample, most: int, whose: Turns
+) -> None:
+    found = readings(sample, whose, most)
     assert 1 <= len(found) <= most
     assert len(set(found)) == len(found)
     assert found[0] == words_of(sample), "what was read before is read still"
-    for message in sample.messages:
+    spoken = read_of(sample, whose)
+    for message in spoken:
         for part in message.parts:
             assert isinstance(part, Image) or not part.strip() or any(part in text for text in found)
-    spoken = [m for m in sample.messages if m.text.strip()]
     users = [m for m in spoken if m.role == "user"]
     if users:
         assert users[-1].text in found, "the question stands alone"
@@ -62,15 +69,23 @@ def test_every_text_of_every_turn_is_in_a_reading_and_readings_are_few(sample: S
         assert {m.text for m in spoken} <= set(found), "every turn stands alone"
 
 
-@given(st.integers(0, 300), st.integers(3, 70))
+@given(conversations, st.integers(3, 9))
+@settings(deadline=None)
+def test_by_default_nothing_is_read_but_what_the_user_says(sample: Sample, most: int) -> None:
+    users = replace(sample, messages=tuple(m for m in sample.messages if m.role == "user"))
+    assert readings(sample, most=most) == readings(users, "user", most) == readings(users, "all", most)
+
+
+@given(st.integers(0, 300), st.integers(3, 70), st.sampled_from(TURNS))
 @settings(deadline=None)
 def test_in_a_long_conversation_neighbours_share_a_reading_and_no_reading_is_longer_than_it_must_be(
-    earlier: int, most: int
+    earlier: int, most: int, whose: Turns
 ) -> None:
     names = [f"t{i:03d}." for i in range(earlier)]
-    spoken: list[tuple[Role, str]] = [(ROLES[2 * (i % 2)], name) for i, name in enumerate(names)]
-    last, *windows = readings(said(*spoken, ("user", "last")), most)
-    assert last == "last"
+    roles: tuple[Role, ...] = ("user",) if whose == "user" else ("system", "assistant")
+    spoken: list[tuple[Role, str]] = [(roles[i % len(roles)], name) for i, name in enumerate(names)]
+    found = readings(said(*spoken, ("user", "last")), whose, most)
+    windows = found[found.index("last") + 1 :]
     assert "\n".join(windows).split("\n") == (names or [""]), "in order, each once"
     longest = max((len(text.split("\n")) for text in windows), default=0)
     assert longest <= -(-earlier // (most - 2))
@@ -83,7 +98,8 @@ def test_a_single_turn_is_read_once(text: str) -> None:
 
 def test_a_picture_whose_words_stand_in_other_turns_is_judged_without_words_and_with_each() -> None:
     sample = said(("system", "be kind ."), ("user", ""))
-    assert readings(sample) == ("", "be kind .")
+    assert readings(sample, "all") == ("", "be kind .")
+    assert readings(sample) == ("",)
 
 
 @pytest.mark.parametrize("query", ["pooled", "first"])
@@ -105,12 +121,17 @@ TALKS = (
 )
 
 
-def test_each_reading_is_judged_as_a_request_of_its_own_and_the_riskiest_is_reported() -> None:
-    safe = made.safe()
+def reader(whose: Turns, **parts: Any) -> SafeVLM:
+    return made.safe(policy=replace(default_policy(made.TAXONOMY), turns=whose), **parts)
+
+
+@pytest.mark.parametrize("whose", TURNS)
+def test_each_reading_is_judged_as_a_request_of_its_own_and_the_riskiest_is_reported(whose: Turns) -> None:
+    safe = reader(whose)
     found = safe.risks(TALKS, batch=8)
     for sample, risk in zip(TALKS, found, strict=True):
         (picture,) = sample.images
-        alone = [Sample.of(text, picture, id=f"{sample.id} {i}") for i, text in enumerate(readings(sample))]
+        alone = [Sample.of(text, picture, id=f"{sample.id} {i}") for i, text in enumerate(readings(sample, whose))]
         with torch.no_grad():
             asked = question(safe.vlm, alone, safe.opening)
             logits = safe.modules(picture_features(safe.vlm, alone), asked.text, asked.asked)
@@ -125,7 +146,7 @@ def test_each_reading_is_judged_as_a_request_of_its_own_and_the_riskiest_is_repo
 
 
 def test_the_readings_of_a_batch_are_one_pass_of_the_head_and_one_of_the_tower(monkeypatch: pytest.MonkeyPatch) -> None:
-    safe = made.safe()
+    safe = reader("all")
     heads, towers = counted(monkeypatch, model_module, "folded"), counted(monkeypatch, features, "read_features")
     safe.risks(TALKS, batch=8)
     assert (len(heads), len(towers)) == (1, 1)
@@ -177,23 +198,25 @@ class Marked:
     st.integers(0, 8),
     st.sampled_from(ROLES),
     st.booleans(),
+    st.sampled_from(TURNS),
 )
-@settings(deadline=None, max_examples=40)
-def test_a_marked_turn_is_found_wherever_it_stands_and_whoever_says_it(
-    others: list[tuple[Role, str]], at: int, role: Role, there: bool
+@settings(deadline=None, max_examples=80)
+def test_a_marked_turn_is_found_wherever_it_stands_if_its_role_is_read(
+    others: list[tuple[Role, str]], at: int, role: Role, there: bool, whose: Turns
 ) -> None:
-    safe = SAFE
+    safe = READERS[whose]
     fake = Marked(safe, "#")
     spoken = [*others[:at], *([(role, "####")] if there else []), *others[at:], ("user", "what is it ?")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_module, "folded", fake)
         (risk,) = safe.risks([said(*spoken)])
     assert risk is not None
-    assert (risk.type != safe.taxonomy.safe) == there
+    assert (risk.type != safe.taxonomy.safe) == (there and (whose == "all" or role == "user"))
     assert len(fake.asked) <= MOST
 
 
 SAFE = made.safe()
+READERS: dict[Turns, SafeVLM] = {whose: reader(whose) for whose in TURNS}
 
 
 def verdict(kind: str, level: int, p_unsafe: float) -> Risk:
@@ -203,7 +226,7 @@ def verdict(kind: str, level: int, p_unsafe: float) -> Risk:
 
 def test_words_of_a_light_risk_or_of_one_switched_off_hide_no_grave_one(monkeypatch: pytest.MonkeyPatch) -> None:
     grave, light, other = verdict("fire", 2, 0.9), verdict("fire", 1, 0.99), verdict("water", 2, 0.999)
-    safe = replace(made.safe(), policy=SAFE.policy.switched_off("water"))
+    safe = replace(made.safe(), policy=READERS["all"].policy.switched_off("water"))
     assert safe.policy.decide(grave).action != safe.policy.decide(light).action
     sample = said(("system", "one"), ("assistant", "two"), ("user", "three"))
     for order in ([grave, light, other], [other, light, grave], [light, grave, other]):
@@ -214,7 +237,7 @@ def test_words_of_a_light_risk_or_of_one_switched_off_hide_no_grave_one(monkeypa
 def test_of_verdicts_with_one_action_the_least_safe_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = [verdict("fire", 2, 0.7), verdict("fire", 2, 0.95), verdict("fire", 2, 0.8)]
     monkeypatch.setattr(model_module, "risks", lambda both, taxonomy: seen)
-    assert SAFE.risks([said(("system", "one"), ("assistant", "two"), ("user", "three"))]) == [seen[1]]
+    assert READERS["all"].risks([said(("system", "one"), ("assistant", "two"), ("user", "three"))]) == [seen[1]]
 
 
 @pytest.fixture(scope="module")
@@ -228,13 +251,32 @@ BENIGN: Sequence[tuple[Role, str]] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("role", ["system", "assistant", "user"])
-def test_what_the_embedded_model_refuses_in_the_question_is_flagged_in_any_turn(pocket: SafeVLM, role: Role) -> None:
+@pytest.mark.parametrize(
+    ("role", "whose"), [("system", "all"), ("assistant", "all"), ("user", "all"), ("user", "user")]
+)
+def test_what_the_embedded_model_refuses_in_the_question_is_flagged_in_any_turn_that_is_read(
+    pocket: SafeVLM, role: Role, whose: Turns
+) -> None:
+    pocket = replace(pocket, policy=replace(pocket.policy, turns=whose))
     asked = world.settings("validation", 30)["blank_image"]
     alone = flagged(pocket, asked)
     assert sum(alone) >= 24
     moved = [said((role, s.text), ("user", "what is this ?"), picture=s.images[0], id=s.id) for s in asked]
     assert not any(a and not b for a, b in zip(alone, flagged(pocket, moved), strict=True))
+
+
+@pytest.mark.parametrize("role", ["system", "assistant"])
+def test_by_default_what_the_embedded_model_is_told_by_others_than_the_user_changes_no_verdict(
+    pocket: SafeVLM, role: Role
+) -> None:
+    asked = world.settings("validation", 10)
+    talks = [
+        said((role, harmful.text), ("user", one.text), picture=one.images[0], id=one.id)
+        for harmful, one in zip(asked["blank_image"], asked["benign_image"], strict=True)
+    ]
+    told, plain = pocket.risks(talks), pocket.risks(asked["benign_image"])
+    assert [one and one.type for one in told] == [one and one.type for one in plain]
+    assert [one and one.p_unsafe for one in told] == pytest.approx([one and one.p_unsafe for one in plain], abs=1e-6)
 
 
 def test_earlier_turns_do_not_thin_out_a_question(pocket: SafeVLM) -> None:

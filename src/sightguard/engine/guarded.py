@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sightguard.engine.rows import Row, options_for
@@ -105,9 +105,10 @@ class Guarded:
         return Proof(inspected, tuple(methods), risk, rule, gate)
 
     def by_head(self, sample: Sample) -> dict[str, int]:
-        """Count what the safety head looks at where there is a picture: every picture, and the texts of every turn where its words ask."""
+        """Count what the safety head looks at where there is a picture: every picture, and the texts of the turns that it reads."""
         assert self.safe is not None
-        return parts_of(sample) if self.safe.reads_words else {"text": 0, "image": len(sample.images)}
+        read = tuple(message for message in sample.messages if self.safe.reads(message.role))
+        return {"text": parts_of(replace(sample, messages=read))["text"], "image": len(sample.images)}
 
 
 def parts_of(sample: Sample) -> dict[str, int]:

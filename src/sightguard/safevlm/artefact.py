@@ -1,6 +1,6 @@
 """A trained SafeVLM as a folder, safetensors and JSON only.
 
-safevlm.json            sizes, taxonomy, policy, temperatures, thresholds, fingerprint of the plain model, measured figures
+safevlm.json            sizes, taxonomy, policy, temperatures, thresholds, turns, fingerprint of the plain model, measured figures
 modules.safetensors     projector, head and both sets of tokens, in float32 or float16
 adapter/                stage 2, if it was run, as peft writes it: other engines read it too
 README.md               the card
@@ -34,7 +34,7 @@ from sightguard.models.additions import Adapter
 from sightguard.safevlm.card import card
 from sightguard.safevlm.model import SafeVLM
 from sightguard.safevlm.modules import SafetyModules, Shape
-from sightguard.safevlm.policy import Policy, default_policy
+from sightguard.safevlm.policy import Policy, default_policy, turns_of
 
 if TYPE_CHECKING:
     from sightguard.models.vlm import VLM
@@ -168,6 +168,7 @@ def settings_as_json(safe: SafeVLM, policy: Mapping[str, Any] | None) -> dict[st
         "policy": None if policy is None else dict(policy),
         "temperatures": list(safe.temperatures),
         "thresholds": dict(safe.policy.thresholds),
+        "turns": safe.policy.turns,
     }
 
 
@@ -242,7 +243,8 @@ def _policy(about: Mapping[str, Any], taxonomy: Taxonomy, where: str) -> Policy:
 
     told = about["policy"]
     policy = default_policy(taxonomy) if told is None else Policy.of(_with_numbers(told), taxonomy, where)
-    return replace(policy, thresholds=dict(about["thresholds"]))
+    turns = turns_of(about.get("turns", policy.turns), where)  # older folders have no such entry
+    return replace(policy, thresholds=dict(about["thresholds"]), turns=turns)
 
 
 def _with_numbers(told: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@
 
 For a request with a picture: vision tower -> safety projector -> safety head gives a verdict; the policy turns it into a rule, whose hint
 stands behind the question; the model answers, with safety tokens before each picture and, after stage 2, with a LoRA adapter.
-Of a conversation with several turns the head reads each, whoever speaks, and the riskiest reading decides (`sightguard.safevlm.readings`).
+Of a conversation with several turns the head reads each of the user's, or of every role where the policy says `turns: all`, and the
+riskiest reading decides (`sightguard.safevlm.readings`).
 A request without a picture has no tokens and no verdict, the plain model answers it, and its rule is "no picture".
 
 Differences from the released code: the verdict is a joint probability over pairs that go together, with calibrated temperatures, in place
@@ -37,7 +38,7 @@ from sightguard.safevlm.policy import Policy, Rule
 from sightguard.safevlm.readings import readings, riskiest
 from sightguard.safevlm.tokens import refuse_signs, with_tokens
 from sightguard.safevlm.verdict import joint, risks, stacked
-from sightguard.types import Response, Risk, Sample
+from sightguard.types import Response, Risk, Role, Sample
 
 if TYPE_CHECKING:
     from sightguard.hub import Push
@@ -166,8 +167,12 @@ class SafeVLM:
 
     def read(self, sample: Sample) -> tuple[str, ...]:
         """Return the texts of a request that the head is asked one by one; a head that reads no words is asked once."""
-        found = readings(sample)
+        found = readings(sample, self.policy.turns)
         return found if self.reads_words else found[:1]
+
+    def reads(self, role: Role) -> bool:
+        """Whether the words of a role's turns take part in a verdict."""
+        return self.reads_words and (role == "user" or self.policy.turns == "all")
 
     def probabilities(self, samples: Sequence[Sample], *, batch: int | None = None) -> Tensor:
         """Return P(type, level) for requests with pictures, `n x types x levels`, float64; of several turns, those of the riskiest reading."""

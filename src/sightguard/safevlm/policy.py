@@ -1,8 +1,9 @@
-"""Policies: what is done about a type of risk at a level, and the operator's words for it.
+"""Policies: whose turns are read, what is done about a type of risk at a level, and the operator's words for it.
 
 A policy is a YAML file:
 
     schema: 1
+    turns: user                              # whose turns the head reads: `user`, or `all` for the system's and the assistant's too
     hint: "\\nSafety hint: {hint}"           # how a hint is put behind the question
     names: {privacy: personal privacy}       # what a hint calls a type
     hints: {caution: "...", may_refuse: "...", refuse: "..."}
@@ -11,6 +12,9 @@ A policy is a YAML file:
       politics: {2: {action: may_refuse, hint: "..."}}
       fairness: off
     thresholds: {privacy: 0.8}               # flag a type only from this probability on; without one the likeliest type decides
+
+A turn that is not read can hide a request; one of a kind that the head was never trained on can be flagged for its kind. So whose turns
+are read is the operator's choice.
 
 Actions: `answer` leaves the prompt alone, the other three put their hint behind the question. SafeVLM calls that "joint conditional"
 control: head first, then the text is rewritten, then the model answers. The published hints are theirs; these are ours.
@@ -32,9 +36,11 @@ from sightguard.types import Message, Risk, Sample
 
 Action = Literal["answer", "caution", "may_refuse", "refuse"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
+Turns = Literal["user", "all"]
+TURNS: tuple[Turns, ...] = get_args(Turns)
 SCHEMA = 1
 DEFAULT = Path(__file__).with_name("policy.yaml")
-_KEYS = {"schema", "hint", "names", "hints", "levels", "types", "thresholds"}
+_KEYS = {"schema", "hint", "names", "hints", "levels", "types", "thresholds", "turns"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,11 @@ class Policy:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """From which probability on a type is flagged; types without one are flagged where they are the likeliest."""
     safe: str = "safe"
+    turns: Turns = "user"
+    """Whose turns the head reads: the user's, or those of the system and the assistant too."""
+
+    def __post_init__(self) -> None:
+        turns_of(self.turns, "a policy")
 
     def decide(self, risk: Risk) -> Rule:
         """Return the rule for a verdict.
@@ -109,7 +120,7 @@ class Policy:
         """Build a policy from the data of a YAML or JSON file.
 
         Raises:
-            DataError: an unknown entry, type, level or action, or a hint that is missing.
+            DataError: an unknown entry, type, level, action or `turns`, or a hint that is missing.
         """
         told = _checked(values, where)
         types = told.get("types") or {}
@@ -125,7 +136,8 @@ class Policy:
             for level in range(1, len(taxonomy.levels))
         }
         thresholds = {kind: float(value) for kind, value in (told.get("thresholds") or {}).items()}
-        return cls(rules, str(told.get("hint", "\nSafety hint: {hint}")), off, thresholds, taxonomy.safe)
+        turns = turns_of(told.get("turns", "user"), where)
+        return cls(rules, str(told.get("hint", "\nSafety hint: {hint}")), off, thresholds, taxonomy.safe, turns)
 
 
 def read_policy(path: Path | str, taxonomy: Taxonomy) -> Policy:
@@ -143,6 +155,19 @@ def default_policy(taxonomy: Taxonomy) -> Policy:
     known = {kind: entry for kind, entry in values["types"].items() if kind in taxonomy.risks}
     levels = {level: values["levels"].get(level, "refuse") for level in range(1, len(taxonomy.levels))}
     return Policy.of({**values, "types": known, "levels": levels}, taxonomy, DEFAULT.name)
+
+
+def turns_of(value: object, where: str) -> Turns:
+    """Return whose turns are read.
+
+    Raises:
+        DataError: another value than `user` or `all`.
+    """
+    if value not in TURNS:
+        raise DataError(
+            f"{where}: `turns` says whose turns the safety head reads: expected {' or '.join(TURNS)}; got {value!r}"
+        )
+    return value
 
 
 def _checked(values: Any, where: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 SafeVLM / PSA-VLM (arXiv 2405.13581, 2411.11543) found risky content in open data sets with it. The head that reads the question
 ("pooled") judges picture and words together; the released reading ("first") judges the picture alone. Of a conversation every turn of the
-user is read alone too, and the riskiest reading counts, as in `SafeVLM`.
+user is read alone too, and the riskiest reading counts, as in `SafeVLM`; an audit has no other turns.
 """
 
 from __future__ import annotations
