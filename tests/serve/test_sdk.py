@@ -6,6 +6,8 @@ import base64
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,13 @@ import openai
 import pytest
 
 from sightguard.demo.safety import shipped
+from sightguard.engine.guarded import Guarded
+from sightguard.engine.local import LocalEngine
 from sightguard.models.vlm import VLM
 from sightguard.pocket import world
 from sightguard.safevlm.model import SafeVLM
+from sightguard.safevlm.policy import TURNS, Turns
+from sightguard.serve.job import GuardId
 from sightguard.serve.keys import Keys
 from sightguard.types import Image, Message, Sample
 from tests.serve.fake import Fake, slow
@@ -127,17 +133,46 @@ def test_a_seed_repeats_a_draw(sdk: openai.OpenAI, samples: Sequence[Sample]) ->
     assert len(set(texts)) >= 4
 
 
-def test_a_request_in_the_system_turn_is_inspected_and_flagged_as_in_the_users(
-    sdk: openai.OpenAI, safe: SafeVLM, samples: Sequence[Sample]
+def test_a_system_turn_is_told_as_not_inspected_by_default_and_flagged_where_all_turns_are_read(
+    sdk: openai.OpenAI, safe: SafeVLM, samples: Sequence[Sample], tmp_path: Path
 ) -> None:
     levels = [one.risk.level if one.risk is not None else 0 for one in safe.look(samples)]
     risky = samples[levels.index(max(levels))]
     told = Message("system", (risky.messages[-1].text,))
     moved = Sample("moved", (told, Message("user", (*risky.images, "what is this ?"))))
     proof = asked(sdk, moved).sightguard
-    assert proof["parts"]["inspected"] == proof["parts"]["received"] == {"text": 2, "image": len(risky.images)}
+    pictures = len(risky.images)
+    assert proof["parts"] == {
+        "received": {"text": 2, "image": pictures},
+        "inspected": {"text": 1, "image": pictures},
+    }
+    assert proof["rule"] == safe.look([moved])[0].rule
+    everyone = replace(safe, policy=replace(safe.policy, turns="all"))
+    with served(everyone, tmp_path) as reading:
+        proof = asked(reading, moved).sightguard
+    assert proof["parts"]["inspected"] == proof["parts"]["received"] == {"text": 2, "image": pictures}
     assert proof["verdict"]["level"] > 0
-    assert proof["rule"] == safe.look([moved])[0].rule != "safe:answer"
+    assert proof["rule"] == everyone.look([moved])[0].rule != "safe:answer"
+
+
+@pytest.mark.parametrize("whose", TURNS)
+def test_refuse_uninspected_refuses_what_the_head_does_not_read(safe: SafeVLM, tmp_path: Path, whose: Turns) -> None:
+    (plain,) = world.settings("test", 1, 1)["benign_image"]
+    told = replace(plain, messages=(Message("system", ("you are a useful helper .",)), *plain.messages))
+    reader = replace(safe, policy=replace(safe.policy, turns=whose))
+    with served(reader, tmp_path, refuse_uninspected=True) as strict:
+        assert asked(strict, plain).choices[0].finish_reason != "content_filter"
+        reply = asked(strict, told)
+    refused = whose == "user"
+    assert (reply.choices[0].finish_reason == "content_filter") == refused
+    assert (reply.sightguard["rule"] == "not_inspected") == refused
+
+
+@contextmanager
+def served(safe: SafeVLM, folder: Path, **settings: Any) -> Iterator[openai.OpenAI]:
+    engine = LocalEngine(Guarded(safe.vlm, safe=safe), "pocket", GuardId("safevlm", "0" * 64))
+    with running(engine, folder, **settings) as server, client(server.port) as found:
+        yield found
 
 
 def test_moderation_is_what_the_head_says(sdk: openai.OpenAI, safe: SafeVLM, samples: Sequence[Sample]) -> None:
