@@ -1,33 +1,52 @@
-"""Conversations before SafeVLM, one table for each embedded model."""
+"""Conversations before SafeVLM, one table for each embedded model, and what is flagged of the validation split."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+READERS = ("together", "user", "all")
 
 
 def table(results: dict[str, Any]) -> list[str]:
-    """Return the tables of the documentation, one a model."""
-    heads = ["conversation", "readings, at most", "flagged: together", "every turn"]
-    heads += [
-        f"{what}{way}" for what in ("refused: ", "answered: ") for way in ("undefended", "together", "every turn")
-    ]
+    """Return the tables of the documentation, one a model, and that of the validation split."""
+    answering = ("undefended", *READERS)
+    heads = ["conversation", *_heads("flagged", READERS), *_heads("refused", answering), *_heads("answered", answering)]
     lines = [
         f"{results['split'].capitalize()} split, n = {results['n']} conversations of each kind, seed {results['seed']}; SafeVLM after stage 1 "
         "and 2, % with 95 % Wilson intervals, judge `pocket-grammar`; what is neither refused nor answered is broken, which is in the file. "
         "A test bench for methods, never evidence about large models.",
     ]
     for model, kinds in results["models"].items():
-        lines += ["", f"**{model}**", "", f"| {' | '.join(heads)} |", f"| --- |{' --: |' * (len(heads) - 1)}"]
-        lines += [f"| {kind} | {' | '.join(_cells(found))} |" for kind, found in kinds.items()]
-    return lines
+        lines += ["", f"**{model}**", "", *_lines(heads, {kind: _cells(found) for kind, found in kinds.items()})]
+    return [*lines, "", *_validation(results)]
+
+
+def _validation(results: dict[str, Any]) -> list[str]:
+    models = results["validation"]
+    rows = {
+        kind: (_rate(found[kind][way]) for found in models.values() for way in READERS)
+        for kind in next(iter(models.values()))
+    }
+    heads = ["flagged", *(f"{model}: {way}" for model in models for way in READERS)]
+    return [f"**Validation split**, n = {results['n']}, seed {results['seed']}", "", *_lines(heads, rows)]
+
+
+def _lines(heads: list[str], rows: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"| --- |{' --: |' * (len(heads) - 1)}"
+    for kind, cells in rows.items():
+        yield f"| {kind} | {' | '.join(cells)} |"
+
+
+def _heads(what: str, ways: tuple[str, ...]) -> Iterator[str]:
+    return (f"{what}: {way}" if way == ways[0] else way for way in ways)
 
 
 def _cells(found: dict[str, Any]) -> Iterator[str]:
-    yield str(found["readings"])
-    yield from (_rate(found[way]["flagged"]) for way in ("together", "every turn"))
+    yield from (_rate(found[way]["flagged"]) for way in READERS)
     for what in ("refused", "complied"):
-        yield from (_rate(found[way][what]) for way in ("undefended", "together", "every turn"))
+        yield from (_rate(found[way][what]) for way in ("undefended", *READERS))
 
 
 def _rate(value: dict[str, float]) -> str:

@@ -47,10 +47,10 @@ DIFFERENCE = {"value": -0.01, "low": -0.02, "high": 0.0, "n": 10, "within_margin
 TRAINING = {"stage1": {"seconds": 1.0, "peak_mib": 2.0, "loaded_mib": 1.0, "batch": 2}}
 NONE = {"value": None, "low": None, "high": None, "n": 0}
 TURNS = {
-    "readings": 5,
+    "readings": {"together": 1, "user": 3, "all": 5},
     **{
         way: dict.fromkeys(("flagged", "refused", "complied"), SHARE)
-        for way in ("undefended", "together", "every turn")
+        for way in ("undefended", "together", "user", "all")
     },
 }
 OTHERS: dict[str, dict[str, Any]] = {
@@ -127,7 +127,10 @@ OTHERS: dict[str, dict[str, Any]] = {
             }
         },
     },
-    "turns": {"schema": 1, "split": "test", "n": 100, "seed": 1, "models": {"pocket": {"harmful last": TURNS}}},
+    "turns": {
+        "schema": 1, "split": "test", "n": 100, "seed": 1, "models": {"pocket": {"harmful last": TURNS}},
+        "validation": {"pocket": {"harmful last": dict.fromkeys(("together", "user", "all"), SHARE)}},
+    },
 }  # fmt: skip
 """Results of another kind than a demo's, by the view that shows them."""
 
