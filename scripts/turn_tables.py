@@ -25,10 +25,10 @@ def table(results: dict[str, Any]) -> list[str]:
 def _validation(results: dict[str, Any]) -> list[str]:
     models = results["validation"]
     rows = {
-        kind: (_rate(found[kind][way]) for found in models.values() for way in READERS)
+        kind: [_rate(found[kind][way]) for found in models.values() for way in READERS]
         for kind in next(iter(models.values()))
     }
-    heads = ["flagged", *(f"{model}: {way}" for model in models for way in READERS)]
+    heads = ["conversation, flagged", *(f"{model}: {way}" for model in models for way in READERS)]
     return [f"**Validation split**, n = {results['n']}, seed {results['seed']}", "", *_lines(heads, rows)]
 
 

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from scripts import ablations, benchmark_tables, certificates, family_tables, fault_tables, provenance, render_docs
+from scripts import (
+    ablations,
+    benchmark_tables,
+    certificates,
+    family_tables,
+    fault_tables,
+    provenance,
+    render_docs,
+    turn_tables,
+)
 from sightguard.artifacts import read_json, write_json
 from sightguard.data.facts import entries
 from sightguard.data.formats.catalog import READERS, STREAMS
@@ -273,3 +282,12 @@ def test_the_page_on_files_names_all_that_a_demo_writes() -> None:
     files = {*UNFINISHED, "results.json", f"run/{MANIFEST}", f"run/{SAMPLES}"} - {"run"}
     entries = {*found, *Row.__slots__, *PARAMETERS, *(name for part in parts for name in part)}
     assert [name for name in sorted({*files, *entries}) if not re.search(rf"[`.]{re.escape(name)}[`./]", text)] == []
+
+
+def test_each_row_of_the_validation_split_holds_its_own_figures() -> None:
+    def of(value: float) -> dict[str, Any]:
+        return dict.fromkeys(("together", "user", "all"), {**SHARE, "value": value})
+
+    lines = turn_tables.table({**OTHERS["turns"], "validation": {"pocket": {"a": of(0.1), "b": of(0.9)}}})
+    shown = {line.split(" | ")[0]: line.split(" | ")[1].split()[0] for line in lines[-2:]}
+    assert shown == {"| a": "10", "| b": "90"}
