@@ -417,6 +417,7 @@ VIEWS: dict[str, Callable[[Results], list[str]]] = {
     "adaptive": adaptive_tables.adaptive,
     "runner": bench_tables.runner,
     "turns": turn_tables.table,
+    "turns_validation": turn_tables.validation,
     "serve_speed": serve_speed.speed,
     "sizing": sizing.table,
 }

@@ -9,7 +9,7 @@ READERS = ("together", "user", "all")
 
 
 def table(results: dict[str, Any]) -> list[str]:
-    """Return the tables of the documentation, one a model, and that of the validation split."""
+    """Return the tables of the test split, one a model."""
     answering = ("undefended", *READERS)
     heads = ["conversation", *_heads("flagged", READERS), *_heads("refused", answering), *_heads("answered", answering)]
     lines = [
@@ -19,17 +19,19 @@ def table(results: dict[str, Any]) -> list[str]:
     ]
     for model, kinds in results["models"].items():
         lines += ["", f"**{model}**", "", *_lines(heads, {kind: _cells(found) for kind, found in kinds.items()})]
-    return [*lines, "", *_validation(results)]
+    return lines
 
 
-def _validation(results: dict[str, Any]) -> list[str]:
+def validation(results: dict[str, Any]) -> list[str]:
+    """Return the table of what is flagged of the validation split."""
     models = results["validation"]
     rows = {
         kind: [_rate(found[kind][way]) for found in models.values() for way in READERS]
         for kind in next(iter(models.values()))
     }
-    heads = ["conversation, flagged", *(f"{model}: {way}" for model in models for way in READERS)]
-    return [f"**Validation split**, n = {results['n']}, seed {results['seed']}", "", *_lines(heads, rows)]
+    heads = ["conversation", *(f"{model}: {way}" for model in models for way in READERS)]
+    about = f"Validation split, n = {results['n']} conversations of each kind, seed {results['seed']}; flagged, % with 95 % Wilson intervals."
+    return [about, "", *_lines(heads, rows)]
 
 
 def _lines(heads: list[str], rows: Mapping[str, Iterable[str]]) -> Iterator[str]:

@@ -136,9 +136,9 @@ OTHERS: dict[str, dict[str, Any]] = {
             }
         },
     },
-    "turns": {
-        "schema": 1, "split": "test", "n": 100, "seed": 1, "models": {"pocket": {"harmful last": TURNS}},
-        "validation": {"pocket": {"harmful last": dict.fromkeys(("together", "user", "all"), SHARE)}},
+    "turns": {"schema": 1, "split": "test", "n": 100, "seed": 1, "models": {"pocket": {"harmful last": TURNS}}},
+    "turns_validation": {
+        "schema": 1, "n": 100, "seed": 1, "validation": {"pocket": {"a": dict.fromkeys(("together", "user", "all"), SHARE)}}
     },
 }  # fmt: skip
 """Results of another kind than a demo's, by the view that shows them."""
@@ -286,8 +286,10 @@ def test_the_page_on_files_names_all_that_a_demo_writes() -> None:
 
 def test_each_row_of_the_validation_split_holds_its_own_figures() -> None:
     def of(value: float) -> dict[str, Any]:
-        return dict.fromkeys(("together", "user", "all"), {**SHARE, "value": value})
+        return {way: {**SHARE, "value": value} for way in ("together", "user", "all")}
 
-    lines = turn_tables.table({**OTHERS["turns"], "validation": {"pocket": {"a": of(0.1), "b": of(0.9)}}})
+    lines = turn_tables.validation(
+        {**OTHERS["turns_validation"], "validation": {"pocket": {"a": of(0.1), "b": of(0.9)}}}
+    )
     shown = {line.split(" | ")[0]: line.split(" | ")[1].split()[0] for line in lines[-2:]}
     assert shown == {"| a": "10", "| b": "90"}
