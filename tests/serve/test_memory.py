@@ -62,6 +62,7 @@ requests = [asked(picture, picture) for _ in range(4)]
 begin(); answer(requests[0]); end()
 begin(); service.engine.inspect([requests[0].sample]); end()
 begin(); answer(*requests); end()
+service.queue.close()  # a thread inside torch ends the process by abort
 """
 )
 DOORS = (
